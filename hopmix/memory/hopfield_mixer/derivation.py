@@ -1,0 +1,312 @@
+"""How a three-layer Hopfield network becomes a Mixer layer, step by step (page: book/memory/hopfield_mixer.md)."""
+
+from __future__ import annotations
+
+from sympy import Derivative, Eq, IndexedBase, KroneckerDelta, Limit, Rational, Sum, Symbol, erf, exp, log, oo, pi, sqrt, symbols
+
+from hopmix.derivation import Derivation, Rate, function_with_derivative
+
+S, C, N, N_s, N_c, M, R, T = symbols("S C N N_s N_c M R T", integer=True, positive=True)
+i, j, k, I, J, K = symbols("i j k I J K", integer=True, positive=True)
+alpha, beta, m, n, p, r, ell = symbols("alpha beta m n p r ell", integer=True, positive=True)
+
+x, y, g, tau, Xi, H, B = (IndexedBase(name) for name in ("x", "y", "g", "tau", "Xi", "H", "B"))
+Xi_sym, Xi_anti = IndexedBase("Xi^+"), IndexedBase("Xi^-")
+delta, mu, sigma = IndexedBase("delta"), IndexedBase("mu"), IndexedBase("sigma")
+x_s, x_c, x_r, xi_s, xi_c, xi_r = (IndexedBase(name) for name in ("x^s", "x^c", "x^r", "xi^s", "xi^c", "xi^r"))
+W, V, F, h = (IndexedBase(name) for name in ("W", "V", "F", "h"))
+y_next = IndexedBase("y^+")
+
+E, E_v, L, L_v, L_t, U = symbols("E E_v L L_v L_t U", real=True)
+xbar, epsilon = Symbol("xbar", real=True), Symbol("epsilon", positive=True)
+rho, gamma, c, tau_v, eta, s, s_0 = symbols("rho gamma c tau_v eta s s_0", positive=True)
+u, q, q_0, t, theta = *symbols("u q q_0", real=True), *symbols("t theta", positive=True)
+Phi, f, f_prime = function_with_derivative("Phi", "f", "f'")
+
+HAM, LARGE, MIXER, GELU, LN = "krotov2021hierarchical", "krotov2021large", "karakida2024hierarchical", "hendrycks2016gelu", "ba2016layer"
+
+DERIVATION = Derivation(
+    "memory/hopfield_mixer",
+    title="How a three-layer Hopfield network becomes a Mixer layer",
+    sources=(MIXER, HAM, LARGE),
+    indices={
+        **dict.fromkeys((i, j, k), S),
+        **dict.fromkeys((I, J, K), C),
+        **dict.fromkeys((m, n, p), M),
+        **{alpha: N_s, beta: N_c, r: R, ell: T},
+    },
+    dynamic=(x, y, g, E, L, L_v, E_v, xbar, rho, x_s, x_c, s),
+)
+D = DERIVATION
+
+
+def over(*indices):
+    """Limits of a sum over `indices`, each over its whole range."""
+    return [(index, 1, D.indices[index]) for index in indices]
+
+
+def total(body, *indices):
+    return Sum(body, *over(*indices))
+
+
+# 1. Any hierarchical memory. One index runs over all neurons of all layers.
+D.define(
+    "motion",
+    Eq(tau[m] * Rate(x[m]), total(Xi[m, n] * g[n], n) - x[m]),
+    "Every neuron leaks and is driven by the activations of the others; $\\tau_m$ is the same within a layer.",
+    source=HAM,
+)
+D.define(
+    "lagrangian-rate",
+    Eq(Rate(L), total(g[m] * Rate(x[m]), m)),
+    "The activation is the gradient of the Lagrangian, so this is the chain rule.",
+    source=LARGE,
+)
+D.define(
+    "activation-rate",
+    Eq(Rate(g[m]), total(H[m, n] * Rate(x[n]), n)),
+    "$H$ is the Hessian of the Lagrangian, one block for each layer.",
+    source=LARGE,
+)
+D.define(
+    "energy",
+    Eq(E, total(x[m] * g[m], m) - L - Rational(1, 2) * total(g[m] * Xi[m, n] * g[n], m, n)),
+    "The Legendre transform of the Lagrangian, and the interaction; a symmetric pair of synapses counts once.",
+    source=HAM,
+)
+D.define("symmetric-part", Eq(Xi_sym[m, n], (Xi[m, n] + Xi[n, m]) / 2), "What the energy sees of the synapses.")
+D.define("antisymmetric-part", Eq(Xi_anti[m, n], (Xi[m, n] - Xi[n, m]) / 2), "What the energy does not see.")
+D.exact(
+    "energy-force",
+    Eq(Rate(E), total(Rate(g[m]) * (x[m] - total(Xi_sym[m, n] * g[n], n)), m)),
+    "The Legendre structure cancels every $\\dot x$.",
+    using=("energy", "lagrangian-rate", "symmetric-part"),
+)
+D.exact(
+    "energy-rate",
+    Eq(
+        Rate(E),
+        -total(tau[m] * Rate(x[m]) * H[m, n] * Rate(x[n]), m, n) + total(Rate(g[m]) * Xi_anti[m, n] * g[n], m, n),
+    ),
+    "Insert the equation of motion: exact for any synapses, symmetric or not.",
+    using=("energy", "lagrangian-rate", "activation-rate", "motion", "antisymmetric-part"),
+)
+D.define("positive-hessian", Eq(H[m, n], total(B[m, r] * B[n, r], r)), "A positive semidefinite Hessian has such a factor: convex $L$.")
+D.exact(
+    "squares",
+    Eq(total(Rate(x[m]) * H[m, n] * Rate(x[n]), m, n), total(total(B[m, r] * Rate(x[m]), m) ** 2, r)),
+    "The first term of the rate is then a sum of squares in every layer.",
+    using=("positive-hessian",),
+)
+
+# 2. LayerNorm is the gradient of a Lagrangian.
+D.define("count", Eq(N, S * C), "All entries of the visible layer.")
+D.define("mean", Eq(xbar, total(x[j, J], j, J) / N), "One mean over tokens and channels together.")
+D.define(
+    "radius",
+    Eq(rho, sqrt(total((x[j, J] - xbar) ** 2, j, J) / N + epsilon)),
+    "The standard deviation that LayerNorm divides by.",
+    source=LN,
+)
+D.define(
+    "layernorm-lagrangian",
+    Eq(L_v, gamma * N * rho + total(delta[j, J] * x[j, J], j, J)),
+    "A scalar gain $\\gamma$ and any shift $\\delta$.",
+    source=MIXER,
+)
+D.define("layernorm", Eq(g[i, I], gamma * (x[i, I] - xbar) / rho + delta[i, I]), "LayerNorm over all tokens and channels.", source=LN)
+_LN = ("layernorm-lagrangian", "layernorm", "radius", "mean", "count")
+D.exact("layernorm-gradient", Eq(Derivative(L_v, x[i, I]), g[i, I]), "The factor $N$ is what makes this LayerNorm.", using=_LN)
+D.exact(
+    "layernorm-root-n",
+    Eq(Derivative(sqrt(N) * rho, x[i, I]), (x[i, I] - xbar) / (sqrt(N) * rho)),
+    "The norm $|x-\\bar x|=\\sqrt N\\rho$ itself is not enough: its gradient is LayerNorm divided by $\\sqrt N$.",
+    using=("radius", "mean", "count"),
+)
+D.exact(
+    "layernorm-hessian",
+    Eq(
+        Derivative(g[i, I], x[j, J]),
+        gamma / rho * (KroneckerDelta(i, j) * KroneckerDelta(I, J) - 1 / N)
+        - gamma / (N * rho**3) * (x[i, I] - xbar) * (x[j, J] - xbar),
+    ),
+    "Up to $\\epsilon$, $\\gamma/\\rho$ times the projection off the mean and off the state itself.",
+    using=("layernorm", "radius", "mean", "count"),
+)
+D.define("hessian", Eq(H[i, I, j, J], Derivative(g[i, I], x[j, J])), "The Hessian of the visible layer.")
+_HESSIAN = ("hessian", "layernorm", "radius", "mean", "count")
+D.exact(
+    "hessian-shift",
+    Eq(total(H[i, I, j, J], j, J), 0),
+    "A constant added to the state changes no activation.",
+    using=_HESSIAN,
+)
+D.exact(
+    "hessian-scale",
+    Eq(total(H[i, I, j, J] * x[j, J], j, J), gamma * epsilon * (x[i, I] - xbar) / rho**3),
+    "Neither does scaling the state, up to $\\epsilon$.",
+    using=_HESSIAN,
+)
+D.define("visible-energy", Eq(E_v, total(x[i, I] * g[i, I], i, I) - L_v), "The visible layer's own energy.", source=HAM)
+D.exact(
+    "visible-energy-value",
+    Eq(E_v, -gamma * N * epsilon / rho),
+    "It vanishes at $\\epsilon=0$: LayerNorm's Lagrangian is homogeneous of degree one.",
+    using=("visible-energy", *_LN),
+)
+D.define("token-mean", Eq(mu[i], total(x[i, J], J) / C), "One mean for each token.")
+D.define("token-radius", Eq(sigma[i], sqrt(total((x[i, J] - mu[i]) ** 2, J) / C + epsilon)), "One standard deviation for each token.", source=LN)
+D.define("token-lagrangian", Eq(L_t, gamma * C * total(sigma[j], j)), "The sum over tokens; now $C$ takes the place of $N$.")
+D.exact(
+    "token-gradient",
+    Eq(Derivative(L_t, x[i, I]), gamma * (x[i, I] - mu[i]) / sigma[i]),
+    "LayerNorm for each token is a gradient as well.",
+    using=("token-lagrangian", "token-radius", "token-mean"),
+)
+D.exact(
+    "token-energy",
+    Eq(total(x[i, J] * gamma * (x[i, J] - mu[i]) / sigma[i], J) - gamma * C * sigma[i], -gamma * C * epsilon / sigma[i]),
+    "So is the energy of a token: it vanishes at $\\epsilon=0$.",
+    using=("token-radius", "token-mean"),
+)
+
+# 3. GELU is the derivative of a Lagrangian that is not convex.
+_gelu = u / 2 * (1 + erf(u / sqrt(2)))
+_gelu_lagrangian = Rational(1, 4) * (u**2 + (u**2 - 1) * erf(u / sqrt(2)) + u * sqrt(2 / pi) * exp(-(u**2) / 2))
+D.exact("gelu-lagrangian", Eq(Derivative(_gelu_lagrangian, u), _gelu), "The Lagrangian of GELU, zero at the origin.", source=GELU)
+D.exact("gelu-lagrangian-left", Eq(Limit(_gelu_lagrangian, u, -oo), Rational(1, 4)), "It levels off on the left.")
+_slope = (1 + erf(u / sqrt(2))) / 2 + u * exp(-(u**2) / 2) / sqrt(2 * pi)
+D.exact("gelu-slope", Eq(Derivative(_gelu, u), _slope), "The curvature of GELU's Lagrangian.")
+D.exact(
+    "gelu-curvature",
+    Eq(Derivative(_slope, u), (2 - u**2) * exp(-(u**2) / 2) / sqrt(2 * pi)),
+    "The slope of GELU is extreme at $u=\\pm\\sqrt2$ and nowhere else.",
+)
+D.exact(
+    "gelu-lowest-slope",
+    Eq(Limit(_slope, u, -sqrt(2)), (1 - erf(1)) / 2 - exp(-1) / sqrt(pi)),
+    "About $-0.129$: there the Lagrangian is concave.",
+)
+
+# 4. Three layers. Hidden units carry a token index or a channel index of the visible layer along.
+D.define("token-synapse", Eq(xi_s[alpha, I, j, J], W[alpha, j] * KroneckerDelta(I, J)), "Kronecker synapse $W \\otimes 1_C$.")
+D.define("channel-synapse", Eq(xi_c[i, beta, j, J], KroneckerDelta(i, j) * V[beta, J]), "Kronecker synapse $1_S \\otimes V$.")
+D.exact(
+    "token-drive",
+    Eq(total(xi_s[alpha, I, j, J] * g[j, J], j, J), total(W[alpha, j] * g[j, I], j)),
+    "Each channel is mixed over tokens by the same $W$.",
+    using=("token-synapse",),
+)
+D.exact(
+    "channel-drive",
+    Eq(total(xi_c[i, beta, j, J] * g[j, J], j, J), total(V[beta, J] * g[i, J], J)),
+    "Each token is mixed over channels by the same $V$.",
+    using=("channel-synapse",),
+)
+D.define("rank-one-synapse", Eq(xi_r[alpha, j, J], W[alpha, j]), "The alternative: hidden units without a channel index.")
+D.exact(
+    "rank-one",
+    Eq(
+        total(xi_r[alpha, i, I] * f(total(xi_r[alpha, j, J] * g[j, J], j, J)), alpha),
+        total(W[alpha, i] * f(total(W[alpha, j] * total(g[j, J], J), j)), alpha),
+    ),
+    "It sees only the sum over channels and answers every channel alike.",
+    using=("rank-one-synapse",),
+)
+_relaxed = u + (q_0 - u) * exp(-t / theta)
+D.exact("relaxation", Eq(theta * Derivative(_relaxed, t), u - _relaxed), "A hidden unit $q(t)$ under constant drive $u$, from $q_0$, with time constant $\\theta$.")
+D.exact("fast-limit", Eq(Limit(_relaxed, theta, 0, "+"), u), "A fast hidden unit equals its drive.")
+D.define("fast-token", Eq(x_s[alpha, I], total(xi_s[alpha, I, j, J] * g[j, J], j, J)), "Adiabatic limit of the token memory.", source=MIXER)
+D.define("fast-channel", Eq(x_c[i, beta], total(xi_c[i, beta, j, J] * g[j, J], j, J)), "Adiabatic limit of the channel memory.", source=MIXER)
+D.define(
+    "visible-drive",
+    Eq(F[i, I], total(xi_s[alpha, J, i, I] * f(x_s[alpha, J]), alpha, J) + total(xi_c[j, beta, i, I] * f(x_c[j, beta]), j, beta)),
+    "Symmetric synapses: what goes up comes down through the transpose.",
+    source=HAM,
+)
+_SYNAPSES = ("fast-token", "fast-channel", "token-synapse", "channel-synapse")
+_mixing = total(W[alpha, i] * f(total(W[alpha, j] * g[j, I], j)), alpha) + total(V[beta, I] * f(total(V[beta, J] * g[i, J], J)), beta)
+D.exact("mixer", Eq(F[i, I], _mixing), "Token mixing and channel mixing of a Mixer, with tied weights.", using=("visible-drive", *_SYNAPSES))
+D.define(
+    "three-layer-energy",
+    Eq(
+        E,
+        E_v
+        + total(x_s[alpha, I] * f(x_s[alpha, I]) - Phi(x_s[alpha, I]), alpha, I)
+        + total(x_c[i, beta] * f(x_c[i, beta]) - Phi(x_c[i, beta]), i, beta)
+        - total(f(x_s[alpha, I]) * xi_s[alpha, I, j, J] * g[j, J], alpha, I, j, J)
+        - total(f(x_c[i, beta]) * xi_c[i, beta, j, J] * g[j, J], i, beta, j, J),
+    ),
+    "The energy above for three layers with symmetric synapses.",
+    source=MIXER,
+)
+_interaction = -total(Phi(total(W[alpha, j] * g[j, I], j)), alpha, I) - total(Phi(total(V[beta, J] * g[i, J], J)), i, beta)
+D.exact(
+    "adiabatic-energy",
+    Eq(E, E_v + _interaction),
+    "In the adiabatic limit the hidden layers leave only their Lagrangians.",
+    using=("three-layer-energy", *_SYNAPSES),
+)
+D.define("interaction", Eq(U, _interaction), "The part that depends on the activations alone.")
+D.exact("drive-gradient", Eq(F[i, I], -Derivative(U, g[i, I])), "The mixing is a gradient.", using=("interaction", "mixer"))
+D.exact(
+    "visible-lagrangian-rate",
+    Eq(Rate(L_v), total(g[i, I] * Rate(x[i, I]), i, I)),
+    "The chain rule, for LayerNorm in full.",
+    using=_LN,
+)
+D.define("visible-activation-rate", Eq(Rate(g[i, I]), total(H[i, I, j, J] * Rate(x[j, J]), j, J)), "The chain rule again.")
+D.define("visible-motion", Eq(tau_v * Rate(x[i, I]), F[i, I] - x[i, I]), "Only the visible layer moves.", source=MIXER)
+D.exact(
+    "adiabatic-rate",
+    Eq(Rate(E), -tau_v * total(Rate(x[i, I]) * H[i, I, j, J] * Rate(x[j, J]), i, I, j, J)),
+    "The hidden Lagrangians have dropped out: it does not matter whether they are convex.",
+    using=("adiabatic-energy", "visible-energy", "visible-lagrangian-rate", "visible-activation-rate", "visible-motion", "mixer"),
+)
+
+# 5. The leak is a gauge, and the skip connection is what remains.
+_scaled = c * x[i, I] - total(c * x[j, J], j, J) / N
+_scaled_radius = sqrt(total((c * x[k, K] - total(c * x[j, J], j, J) / N) ** 2, k, K) / N)
+D.exact(
+    "layernorm-scale",
+    Eq(_scaled / _scaled_radius, (x[i, I] - xbar) / sqrt(total((x[k, K] - xbar) ** 2, k, K) / N)),
+    "LayerNorm does not see a positive factor (at $\\epsilon=0$).",
+    using=("mean", "count"),
+)
+D.exact(
+    "leak-gauge",
+    Eq(
+        total(H[i, I, j, J] * (F[j, J] - x[j, J]), j, J),
+        total(H[i, I, j, J] * F[j, J], j, J) - gamma * epsilon * (x[i, I] - xbar) / rho**3,
+    ),
+    "So the leak moves no activation, up to $\\epsilon$.",
+    using=_HESSIAN,
+)
+D.define("leaky-step", Eq(x[ell + 1], (1 - h[ell]) * x[ell] + h[ell] * F[ell]), "An Euler step of size $h_\\ell$, for any component.")
+D.define("harmonic-step", Eq(h[ell], 1 / (s_0 + ell + 1)), "Step sizes that shrink like $1/\\ell$.")
+D.define("harmonic-gauge", Eq(y[ell], (s_0 + ell) * x[ell]), "The same direction, another length.")
+D.exact("skip", Eq(y[ell + 1], y[ell] + F[ell]), "A residual block with its skip connection, exactly.", using=("harmonic-gauge", "leaky-step", "harmonic-step"))
+_y, _x = IndexedBase("Y"), IndexedBase("X")
+D.define("constant-step", Eq(_x[ell + 1], (1 - eta) * _x[ell] + eta * F[ell]), "Or a constant step size $\\eta$.")
+D.define("geometric-gauge", Eq(_y[ell], _x[ell] / (1 - eta) ** ell), "With the length growing geometrically.")
+D.exact(
+    "skip-geometric",
+    Eq(_y[ell + 1], _y[ell] + eta * F[ell] / (1 - eta) ** (ell + 1)),
+    "Again a skip connection; the factor belongs into the output weights of block $\\ell$. At $\\eta=1/2$ it is $2^\\ell$.",
+    using=("geometric-gauge", "constant-step"),
+)
+D.define("leakless-flow", Eq(Rate(y[i, I]), F[i, I]), "Or in continuous time, without leak.")
+D.define("clock", Eq(Rate(s), 1), "Time itself.")
+D.exact(
+    "flow-gauge",
+    Eq(Rate(y[i, I] / (s_0 + s)) / Rate(log((s_0 + s) / s_0)), F[i, I] - y[i, I] / (s_0 + s)),
+    "Divided by $s_0+s$, it is the leaky flow at time $\\log((s_0+s)/s_0)$.",
+    using=("leakless-flow", "clock"),
+)
+D.define("residual-step", Eq(y_next[i, I], y[i, I] + F[i, I]), "One step in this gauge.")
+D.exact(
+    "block",
+    Eq(y_next[i, I], y[i, I] + _mixing),
+    "The parallel Mixer block: one LayerNorm, both branches read the same $g$.",
+    using=("residual-step", "visible-drive", *_SYNAPSES),
+)
