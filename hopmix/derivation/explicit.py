@@ -68,9 +68,11 @@ def write_out(expr: sp.Basic, sizes: Sizes, values: Mapping[sp.Symbol, int] | No
 
 
 def evaluate(expr: sp.Expr, point: Mapping[sp.Symbol, mpmath.mpf]) -> mpmath.mpf:
-    """The number that a written-out expression has at `point`, in mpmath's working precision."""
+    """The number that a written-out expression has at `point`, in mpmath's working precision; NaN where it is not finite."""
     for kind in {type(node) for node in expr.atoms(UnspecifiedFunction)}:
         expr = expr.replace(kind, kind.stand_in)
+    if expr.has(sp.zoo, sp.nan, sp.oo):
+        return mpmath.nan
     names = sorted(expr.free_symbols, key=str)
     return mpmath.mpmathify(sp.lambdify(names, expr, "mpmath")(*[point[name] for name in names]))
 

@@ -1,0 +1,9 @@
+"""Hierarchical associative memory with any number of layers (page: book/memory/hopfield_mixer.md)."""
+
+from hopmix.memory.hierarchical.layer import Layer
+from hopmix.memory.hierarchical.memory import HierarchicalMemory
+from hopmix.memory.hierarchical.operators import Dense, Kronecker, Operator
+from hopmix.memory.hierarchical.state import State
+from hopmix.memory.hierarchical.synapse import Synapse
+
+__all__ = ["Layer", "Synapse", "Operator", "Dense", "Kronecker", "HierarchicalMemory", "State"]

@@ -1,0 +1,131 @@
+"""The linear maps that synapses apply: dense and Kronecker (page: book/memory/hopfield_mixer.md)."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class Operator(torch.nn.Module, ABC):
+    """A linear map from activations of a source layer to inputs of a target layer, and its adjoint.
+
+    A weight given as ``torch.nn.Parameter`` stays that parameter, shared and trained; any other
+    tensor is kept as a fixed buffer. Both follow ``.to()``.
+    """
+
+    @abstractmethod
+    def forward(self, g: Tensor) -> Tensor:
+        """(batch, *source shape) to the target's input."""
+
+    @abstractmethod
+    def adjoint(self, g: Tensor) -> Tensor:
+        """(batch, *target shape) to the source's input: the transposed map."""
+
+    @abstractmethod
+    def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        """Raise ValueError where the operator does not map the one layer shape to the other."""
+
+    def apply(self, g: Tensor | Callable):
+        """The map applied to a tensor. Given a function, this is ``torch.nn.Module.apply``."""
+        return self(g) if isinstance(g, Tensor) else super().apply(g)
+
+    def _hold(self, name: str, weight: Tensor | None) -> None:
+        if weight is not None:
+            if not isinstance(weight, Tensor) or not weight.is_floating_point():
+                raise TypeError(f"{name} must be a floating-point torch.Tensor, got {_describe(weight)}")
+            if weight.dim() != 2 or weight.numel() == 0:
+                raise ValueError(f"{name} must be a non-empty matrix, got shape {tuple(weight.shape)}")
+        if isinstance(weight, torch.nn.Parameter):
+            self.register_parameter(name, weight)
+        else:
+            self.register_buffer(name, weight)
+
+
+class Dense(Operator):
+    """Any matrix between the flattened layers: ``weight`` is (n_target, n_source)."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__()
+        self._hold("weight", weight)
+
+    def forward(self, g: Tensor) -> Tensor:
+        """(batch, *source shape) to (batch, n_target)."""
+        return torch.nn.functional.linear(g.flatten(1), self.weight)
+
+    def adjoint(self, g: Tensor) -> Tensor:
+        """(batch, *target shape) to (batch, n_source)."""
+        return g.flatten(1) @ self.weight
+
+    def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        needed = (math.prod(target), math.prod(source))
+        if tuple(self.weight.shape) != needed:
+            raise ValueError(
+                f"weight of Dense must be (n_target, n_source) = {needed} for layers of shape {target} and {source}, "
+                f"got {tuple(self.weight.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        return f"weight={tuple(self.weight.shape)}"
+
+
+class Kronecker(Operator):
+    """token (x) channel: one matrix mixes the first axis, another the second, None is the identity.
+
+    From a source (S, C) to a target (h, k), with token (h, S) and channel (k, C):
+    ``target[a, b] = sum_iI token[a, i] source[i, I] channel[b, I]``. The dense matrix of the same
+    map is ``kron(token, channel)``; it is never formed, and the two products are taken in the
+    cheaper order.
+    """
+
+    def __init__(self, token: Tensor | None = None, channel: Tensor | None = None):
+        super().__init__()
+        if token is None and channel is None:
+            raise ValueError("token and channel must not both be None: that synapse would have no weights")
+        self._hold("token", token)
+        self._hold("channel", channel)
+
+    def forward(self, g: Tensor) -> Tensor:
+        """(batch, S, C) to (batch, h, k)."""
+        return _two_sided(self.token, g, None if self.channel is None else self.channel.mT)
+
+    def adjoint(self, g: Tensor) -> Tensor:
+        """(batch, h, k) to (batch, S, C)."""
+        return _two_sided(None if self.token is None else self.token.mT, g, self.channel)
+
+    def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        if len(source) != 2 or len(target) != 2:
+            raise ValueError(f"Kronecker joins layers with two axes, got shapes {source} and {target}")
+        for axis, (name, weight) in enumerate((("token", self.token), ("channel", self.channel))):
+            found = None if weight is None else tuple(weight.shape)
+            if (target[axis], source[axis]) != (found or (source[axis], source[axis])):
+                raise ValueError(
+                    f"{name} of Kronecker must be {(target[axis], source[axis])} for layers of shape "
+                    f"{target} and {source}, got {found or 'None (the identity)'}"
+                )
+
+    def extra_repr(self) -> str:
+        weights = {"token": self.token, "channel": self.channel}
+        return ", ".join(f"{name}={None if w is None else tuple(w.shape)}" for name, w in weights.items())
+
+
+def _two_sided(left: Tensor | None, g: Tensor, right: Tensor | None) -> Tensor:
+    """left @ g @ right for g (batch, n, m), in the order with fewer multiplications."""
+    if left is None:
+        return g @ right
+    if right is None:
+        return _left(left, g)
+    (p, n), (m, q) = left.shape, right.shape
+    if p * n * m + p * m * q <= n * m * q + p * n * q:
+        return _left(left, g) @ right
+    return _left(left, g @ right)
+
+
+def _left(left: Tensor, g: Tensor) -> Tensor:
+    """left @ g as one large product on the transposed view; broadcasting ``@`` would copy g and the result."""
+    return torch.nn.functional.linear(g.mT, left).mT
+
+
+def _describe(value: object) -> str:
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,7 @@
+"""How a three-layer Hopfield network becomes a Mixer layer (page: book/memory/hopfield_mixer.md)."""
+
+from hopmix.memory.hopfield_mixer.compile import to_mixer_block
+from hopmix.memory.hopfield_mixer.gauge import skip_to_leaky
+from hopmix.memory.hopfield_mixer.three_layer import three_layer_memory
+
+__all__ = ["three_layer_memory", "to_mixer_block", "skip_to_leaky"]

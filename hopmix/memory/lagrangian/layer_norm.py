@@ -1,0 +1,115 @@
+"""The Lagrangian whose activation is layer normalisation (page: book/memory/hopfield_mixer.md)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hopmix.memory.lagrangian.base import Lagrangian, inner, total
+
+_AXES = ("joint", "token")
+
+
+class LayerNorm(Lagrangian):
+    """L(x) = gain N sqrt(var(x) + eps) + sum shift x, so that g = gain LN(x) + shift.
+
+    N is the number of normalised entries. The factor N (not sqrt N, as in the norm |x - mean|)
+    is what makes the gradient equal ``torch.nn.functional.layer_norm`` exactly.
+    With axes "token" the first term is summed over the tokens.
+
+    Parameters
+    ----------
+    axes : "joint" normalises over all axes of the layer at once, "token" over the last axis alone.
+    gain : a number, a scalar tensor, or a scalar ``torch.nn.Parameter`` (then it is trained).
+    shift : any tensor that broadcasts to the layer's shape, or None. A Parameter is trained.
+    eps : non-negative, added to the variance. With eps = 0 constant states have no activation.
+
+    Raises
+    ------
+    ValueError : unknown axes, a negative eps, a gain that is not one finite number.
+    """
+
+    def __init__(self, axes: str = "joint", gain: float | Tensor = 1.0, shift: Tensor | None = None, eps: float = 1e-6):
+        super().__init__()
+        if axes not in _AXES:
+            raise ValueError(f"axes must be one of {', '.join(_AXES)}; got {axes!r}")
+        if not (math.isfinite(eps) and eps >= 0):
+            raise ValueError(f"eps must be finite and not negative, got {eps!r}")
+        if isinstance(gain, Tensor) and gain.dim() > 0:
+            raise ValueError(
+                f"gain must be a scalar, got a tensor of shape {tuple(gain.shape)}: an elementwise gain makes the "
+                "Jacobian of the activation asymmetric, so no Lagrangian has it as its gradient. "
+                "An elementwise shift is allowed"
+            )
+        if not math.isfinite(float(gain.detach() if isinstance(gain, Tensor) else gain)):
+            raise ValueError(f"gain must be finite, got {gain!r}")
+        if shift is not None and not isinstance(shift, Tensor):
+            raise TypeError(f"shift must be a torch.Tensor or None, got {type(shift).__name__}")
+        self.axes = axes
+        self.eps = float(eps)
+        if isinstance(gain, torch.nn.Parameter):
+            self.gain = gain
+        else:
+            # A 0-dimensional float64 buffer never promotes a float32 state.
+            self.register_buffer("gain", gain if isinstance(gain, Tensor) else torch.tensor(gain, dtype=torch.float64))
+        if isinstance(shift, torch.nn.Parameter):
+            self.shift = shift
+        else:
+            self.register_buffer("shift", shift)
+
+    @property
+    def convex(self) -> bool:
+        return bool(self.gain >= 0)
+
+    def normalised_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The trailing axes of a layer of this shape that are normalised together."""
+        return tuple(shape) if self.axes == "joint" else tuple(shape[-1:])
+
+    def value(self, x: Tensor) -> Tensor:
+        _, deviation, count = self._moments(x)
+        value = self.gain * count * total(deviation)
+        return value if self.shift is None else value + inner(x, self.shift)
+
+    def activation(self, x: Tensor) -> Tensor:
+        if self.eps == 0:
+            self._moments(x)  # refuses constant states, where layer_norm would give NaN
+        g = torch.nn.functional.layer_norm(x, self.normalised_shape(x.shape[1:]), eps=self.eps) * self.gain
+        return g if self.shift is None else g + self.shift
+
+    def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        centred, deviation, _ = self._moments(x)
+        dims = self._dims(x)
+        direction = centred / deviation
+        along = (direction * v).mean(dims, keepdim=True)
+        # The two null directions for eps = 0: v constant (removed by the mean), v along x (by ``along``).
+        return self.gain / deviation * (v - v.mean(dims, keepdim=True) - direction * along)
+
+    def legendre(self, x: Tensor, activation: Tensor | None = None) -> Tensor:
+        """-gain N eps / sqrt(var + eps): for eps = 0 the layer's own energy vanishes.
+
+        In closed form, because x . g - L cancels almost completely.
+        """
+        _, deviation, count = self._moments(x)
+        return -self.gain * count * self.eps * total(deviation.reciprocal())
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        if self.shift is not None:
+            wanted = tuple(self.shift.shape)
+            fits = len(wanted) <= len(shape) and all(a in (1, b) for a, b in zip(wanted[::-1], shape[::-1]))
+            if not fits:
+                raise ValueError(f"shift of shape {wanted} does not broadcast to a layer of shape {shape}")
+
+    def _dims(self, x: Tensor) -> tuple[int, ...]:
+        return tuple(range(1, x.dim())) if self.axes == "joint" else (-1,)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        """x - mean, sqrt(var + eps) with the axes kept, and N."""
+        dims = self._dims(x)
+        centred = x - x.mean(dims, keepdim=True)
+        variance = centred.square().mean(dims, keepdim=True)
+        if self.eps == 0 and bool((variance == 0).any()):
+            raise ValueError("x is constant over the normalised axes: with eps=0 LayerNorm is undefined there")
+        return centred, (variance + self.eps).sqrt(), math.prod(self.normalised_shape(x.shape[1:]))
+
+    def extra_repr(self) -> str:
+        return f"axes={self.axes!r}, eps={self.eps}"

@@ -1,0 +1,24 @@
+"""The quadratic Lagrangian of linear neurons (page: book/memory/hopfield_mixer.md)."""
+
+import torch
+from torch import Tensor
+
+from hopmix.memory.lagrangian.base import Elementwise
+
+
+class Quadratic(Elementwise):
+    """L(x) = sum x^2 / 2: the activation is the state itself."""
+
+    convex = True
+
+    def potential(self, x: Tensor) -> Tensor:
+        return x.square() / 2
+
+    def activation(self, x: Tensor) -> Tensor:
+        return x
+
+    def curvature(self, x: Tensor) -> Tensor:
+        return torch.ones_like(x)
+
+    def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        return v

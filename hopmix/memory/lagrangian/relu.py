@@ -1,0 +1,21 @@
+"""ReLU's Lagrangian (page: book/memory/hopfield_mixer.md)."""
+
+import torch
+from torch import Tensor
+
+from hopmix.memory.lagrangian.base import Elementwise
+
+
+class ReLU(Elementwise):
+    """L(x) = sum max(x, 0)^2 / 2; at the kink the curvature is taken as 0."""
+
+    convex = True
+
+    def potential(self, x: Tensor) -> Tensor:
+        return torch.relu(x).square() / 2
+
+    def activation(self, x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+    def curvature(self, x: Tensor) -> Tensor:
+        return (x > 0).to(x.dtype)

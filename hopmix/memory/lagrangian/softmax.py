@@ -1,0 +1,52 @@
+"""The log-sum-exp Lagrangian of softmax neurons (page: book/memory/hopfield_mixer.md)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hopmix.memory.lagrangian.base import Lagrangian, total
+
+
+class Softmax(Lagrangian):
+    """L(x) = sum of logsumexp(beta x, axis) / beta over the layer's other axes; g = softmax(beta x, axis).
+
+    Parameters
+    ----------
+    inverse_temperature : beta > 0.
+    axis : the axis over which units compete, counted from the last: -1 is the last.
+
+    Raises
+    ------
+    ValueError : inverse_temperature is not positive and finite, or axis is not a negative integer.
+    """
+
+    convex = True
+
+    def __init__(self, inverse_temperature: float = 1.0, axis: int = -1):
+        super().__init__()
+        beta = float(inverse_temperature)
+        if not (math.isfinite(beta) and beta > 0):
+            raise ValueError(f"inverse_temperature must be positive and finite, got {inverse_temperature!r}")
+        if not isinstance(axis, int) or axis >= 0:
+            raise ValueError(f"axis must be a negative integer, counted from the last axis, got {axis!r}")
+        self.inverse_temperature = beta
+        self.axis = axis
+
+    def value(self, x: Tensor) -> Tensor:
+        beta = self.inverse_temperature
+        return total(torch.logsumexp(beta * x, self.axis, keepdim=True)) / beta
+
+    def activation(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.inverse_temperature * x, self.axis)
+
+    def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        g = self.activation(x)
+        return self.inverse_temperature * g * (v - (g * v).sum(self.axis, keepdim=True))
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        if -self.axis > len(shape):
+            raise ValueError(f"axis {self.axis} of Softmax is outside a layer of shape {shape}")
+
+    def extra_repr(self) -> str:
+        return f"inverse_temperature={self.inverse_temperature}, axis={self.axis}"
