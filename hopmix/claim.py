@@ -6,7 +6,7 @@
         return Evidence.at_most("largest relative difference to autograd", difference, 1e-12, seeds=(0, 1, 2))
 
 A claim that does not reproduce stays in the book, with its numbers. Claims and errata are discovered: those of a chapter live in
-its module ``claims``, and their names follow from where they are ("memory.hopfield_mixer.energy_rate").
+its modules ``claims`` and ``errata``, and their names follow from where they are ("memory.hopfield_mixer.energy_rate").
 """
 
 import inspect
@@ -25,6 +25,7 @@ from hopmix.provenance import library_versions, source_digest, write_atomically
 
 KINDS = ("identity", "theorem", "simulation", "reproduction", "finding")
 RELATIONS = ("<=", ">=", "between")
+_MODULES = ("claims", "errata")
 
 
 @dataclass(frozen=True)
@@ -219,11 +220,13 @@ def _discover(kind: type, part: str | None) -> list:
     if part is not None and not any(f"{chapter}/".startswith(f"{part}/") for chapter in known):
         raise ValueError(f"part: {part!r} has no chapter; allowed: a part or chapter among {', '.join(known) or 'none yet'}")
     found = {}
-    for chapter, module in modules_named("claims").items():
+    for chapter, module in (item for name in _MODULES for item in modules_named(name).items()):
         if part is None or f"{chapter}/".startswith(f"{part}/"):
             for thing in vars(module).values():
                 # An imported claim belongs to the module that made it.
                 if isinstance(thing, kind) and thing.function.__module__ == module.__name__:
+                    if thing.name in found:
+                        raise ValueError(f"function: the name {thing.name!r} is used in both {' and '.join(_MODULES)} of {chapter}")
                     found[thing.name] = thing
     return [found[name] for name in sorted(found)]
 
@@ -231,7 +234,8 @@ def _discover(kind: type, part: str | None) -> list:
 def _name(function: Callable) -> str:
     if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in inspect.signature(function).parameters.values()):
         raise TypeError(f"function: {function.__name__}{inspect.signature(function)} needs arguments; allowed: none")
-    name = f"{function.__module__.removeprefix('hopmix.').removesuffix('.claims')}.{function.__name__}"
+    home, _, module = function.__module__.removeprefix("hopmix.").rpartition(".")
+    name = f"{home if module in _MODULES else function.__module__.removeprefix('hopmix.')}.{function.__name__}"
     earlier = function.__globals__.get(function.__name__)
     # Reloading a module runs it again over its old names, but with a new __spec__; a second use in one run has the same.
     spec = function.__globals__.get("__spec__")

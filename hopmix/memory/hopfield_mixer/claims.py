@@ -1,0 +1,303 @@
+"""What the chapter claims, measured (page: book/memory/hopfield_mixer.md)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import torch
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
+from scipy.special import erf
+from torch import Tensor
+
+from hopmix.claim import Evidence, claim
+from hopmix.memory.hierarchical import Dense, HierarchicalMemory, Layer, Synapse
+from hopmix.memory.hopfield_mixer.compile import to_mixer_block
+from hopmix.memory.hopfield_mixer.experiment import Config, autograd_rate, embedded_digits, fast_limit, memory_of
+from hopmix.memory.hopfield_mixer.gauge import skip_to_leaky
+from hopmix.memory.lagrangian import GELU, LayerNorm, lagrangian
+
+SEEDS = tuple(range(16))
+_CONFIG = Config(seeds=len(SEEDS), images=8)
+
+
+@cache
+def _digits(seed: int) -> Tensor:
+    return embedded_digits(_CONFIG, seed)
+
+
+def _memory(seed: int, **options) -> HierarchicalMemory:
+    return memory_of(_CONFIG, seed, _digits(seed).shape[1], **options)
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Largest difference between two tensors, relative to the largest entry of the second."""
+    return float(((found - expected).abs().max() / expected.abs().max()).detach())
+
+
+@claim(
+    statement=r"The Lagrangian $\Phi(u)=\frac14\left(u^2+(u^2-1)\,\mathrm{erf}(u/\sqrt2)+u\sqrt{2/\pi}\,e^{-u^2/2}\right)$ has GELU as its derivative.",
+    source="hendrycks2016gelu",
+    kind="identity",
+)
+def gelu_lagrangian() -> Evidence:
+    def gelu(u: float) -> float:
+        return u / 2 * (1 + erf(u / np.sqrt(2)))
+
+    ends = torch.linspace(-8, 8, 65, dtype=torch.float64)
+    values = GELU().value(ends[:, None]).numpy()
+    integrals = [quad(gelu, 0, float(end), epsabs=1e-14, epsrel=1e-13)[0] for end in ends]
+    return Evidence.at_most("largest difference to the integral of GELU by quadrature, on [-8, 8]", np.abs(values - integrals).max(), 1e-13)
+
+
+@claim(
+    statement=r"GELU's Lagrangian is not convex: its curvature falls to $\frac12(1-\mathrm{erf}\,1)-e^{-1}/\sqrt\pi\approx-0.129$, at $u=-\sqrt2$.",
+    source="this book",
+    kind="theorem",
+)
+def gelu_not_convex() -> Evidence:
+    def slope(u: float) -> float:
+        x = torch.tensor(u, dtype=torch.float64, requires_grad=True)
+        (derivative,) = torch.autograd.grad(torch.nn.functional.gelu(x), x)
+        return float(derivative)
+
+    found = minimize_scalar(slope, bounds=(-6, 0), method="bounded", options={"xatol": 1e-9})
+    closed_form = (1 - erf(1)) / 2 - np.exp(-1) / np.sqrt(np.pi)
+    return Evidence.at_most("difference between the lowest slope found and the closed form", abs(found.fun - closed_form), 1e-12)
+
+
+@claim(
+    statement=r"LayerNorm, joint or per token, with a scalar gain and any shift, is the gradient of $\gamma N\sqrt{\mathrm{var}(x)+\epsilon}+\delta\cdot x$.",
+    source="karakida2024hierarchical; this book",
+    kind="identity",
+)
+def layernorm_gradient() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        x = _digits(seed).clone().requires_grad_(True)
+        shift = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        for axes, normalised in (("joint", x.shape[1:]), ("token", x.shape[2:])):
+            value = LayerNorm(axes, gain=1.7, shift=shift, eps=1e-5).value(x).sum()
+            (gradient,) = torch.autograd.grad(value, x)
+            worst = max(worst, relative(gradient, 1.7 * torch.nn.functional.layer_norm(x.detach(), normalised, eps=1e-5) + shift))
+    return Evidence.at_most("largest relative difference between the autograd gradient and torch's layer_norm", worst, 1e-13, seeds=SEEDS)
+
+
+@claim(
+    statement=r"At $\epsilon=0$ LayerNorm's Hessian is blind to the state and to constants: $Hx=0$ and $H\mathbf 1=0$.",
+    source="this book",
+    kind="identity",
+)
+def layernorm_null_directions() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        # Not digits: their blank patches are constant tokens, where per-token LayerNorm needs its eps.
+        x = torch.randn(4, 6, 10, generator=torch.Generator().manual_seed(100 + seed), dtype=torch.float64)
+        for axes, normalised in (("joint", x.shape[1:]), ("token", x.shape[2:])):
+            norm = partial(torch.nn.functional.layer_norm, normalized_shape=normalised, eps=0.0)
+            generic = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+            scale = torch.autograd.functional.jvp(norm, x, generic)[1].norm()
+            for direction in (x, torch.ones_like(x)):
+                product = torch.autograd.functional.jvp(norm, x, direction)[1].norm()
+                worst = max(worst, float(product / scale * generic.norm() / direction.norm()))
+            worst = max(worst, relative(LayerNorm(axes, eps=0.0).hessian_product(x, generic), torch.autograd.functional.jvp(norm, x, generic)[1]))
+    return Evidence.at_most("largest |H v| by autograd over that of a random v, and error of our H v", worst, 1e-12, seeds=SEEDS)
+
+
+@claim(
+    statement=r"The visible energy $x\cdot g-L_v$ is $-\gamma N\epsilon/\sqrt{\mathrm{var}(x)+\epsilon}$, zero at $\epsilon=0$.",
+    source="this book",
+    kind="identity",
+)
+def visible_energy() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        x = _digits(seed)
+        size, variance = x[0].numel(), x.flatten(1).var(1, correction=0)
+        for eps in (0.0, 1e-2, 1.0):
+            norm = LayerNorm("joint", gain=1.3, eps=eps)
+            found = (x * norm.activation(x)).flatten(1).sum(1) - norm.value(x)
+            worst = max(worst, float((found + 1.3 * size * eps / (variance + eps).sqrt()).abs().max() / norm.value(x).abs().max()))
+    return Evidence.at_most("largest difference relative to the Lagrangian", worst, 1e-13, seeds=SEEDS)
+
+
+@claim(
+    statement=r"On digits, with symmetric synapses and adiabatic hidden layers, $\dot E=-\tau_v\,\dot x\cdot H\dot x$ all along the flow.",
+    source="krotov2021hierarchical; this book",
+    kind="identity",
+)
+def energy_rate_symmetric() -> Evidence:
+    return Evidence.at_most("largest difference to autograd's rate, relative to the largest rate", _rate_error(asymmetry=0.0), 1e-12, seeds=SEEDS)
+
+
+@claim(
+    statement=r"With asymmetric synapses the rate gains $\dot g\cdot\Xi^-g$, and is then exact again.",
+    source="this book",
+    kind="identity",
+)
+def energy_rate_asymmetric() -> Evidence:
+    return Evidence.at_most("largest difference to autograd's rate, relative to the largest rate", _rate_error(asymmetry=1.0), 1e-12, seeds=SEEDS)
+
+
+def _rate_error(asymmetry: float) -> float:
+    worst = 0.0
+    for seed in SEEDS:
+        memory = _memory(seed, asymmetry=asymmetry)
+        _, states = memory.flow(_digits(seed), 2.0, 40)
+        worst = max(worst, relative(memory.energy_rate(states.flatten(0, 1)), autograd_rate(memory, states.flatten(0, 1))))
+    return worst
+
+
+@claim(
+    statement=r"The identity for $\dot E$ holds for any number of layers, any Lagrangians, any synapses and finite time constants.",
+    source="this book",
+    kind="identity",
+)
+def energy_rate_any_memory() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        memory = _random_memory(seed)
+        state = {name: x.requires_grad_(True) for name, x in memory.random_state(batch=4, seed=seed).items()}
+        gradients = torch.autograd.grad(memory.energy(state).sum(), list(state.values()))
+        velocity = memory.velocity(state)
+        expected = sum((gradient * velocity[name]).flatten(1).sum(1) for name, gradient in zip(state, gradients, strict=True))
+        worst = max(worst, relative(memory.energy_rate(state), expected))
+    return Evidence.at_most("largest relative difference to autograd, five layers, all pairs joined both ways", worst, 1e-12, seeds=SEEDS)
+
+
+def _random_memory(seed: int) -> HierarchicalMemory:
+    """Five layers of different kinds with independent random synapses in both directions between all pairs."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = ("layer_norm", "gelu", "softmax", "tanh", "quadratic")
+    layers = [Layer(kind, (4 + k,), lagrangian(kind), 0.3 + 0.4 * k) for k, kind in enumerate(kinds)]
+
+    def dense(source: Layer, target: Layer) -> Dense:
+        return Dense(torch.randn(*target.shape, *source.shape, generator=generator, dtype=torch.float64) / 3)
+
+    pairs = [(a, b) for k, a in enumerate(layers) for b in layers[k + 1 :]]
+    return HierarchicalMemory(layers, [Synapse(a.name, b.name, dense(a, b), dense(a, b)) for a, b in pairs])
+
+
+@claim(
+    statement="The energy of the symmetric memory falls along every flow, from digits and with GELU, although GELU's Lagrangian is not convex.",
+    source="karakida2024hierarchical",
+    kind="simulation",
+)
+def energy_descends() -> Evidence:
+    rises = []
+    for seed in SEEDS:
+        memory = _memory(seed)
+        _, states = memory.flow(_digits(seed), 2.0, 120)
+        energy = memory.energy(states.flatten(0, 1)).reshape(len(states), -1)
+        rises.append(float(energy.diff(dim=0).amax() / energy.abs().amax()))
+    return Evidence.at_most("largest change of the energy between two points of a flow, relative", max(rises), 0.0, seeds=SEEDS, spread=float(np.std(rises, ddof=1) / np.sqrt(len(rises))))
+
+
+@claim(
+    statement="One leakless step of the memory with Kronecker synapses is a parallel Mixer block with tied weights, on digits, joint and per-token LayerNorm.",
+    source="karakida2024hierarchical; this book",
+    kind="identity",
+)
+def memory_is_mixer() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        for norm in ("joint", "token"):
+            for activation in ("gelu", "relu", "tanh"):
+                # Embedded blank patches are constant tokens, which per-token LayerNorm meets with its eps.
+                memory = _memory(seed, norm=norm, activation=activation)
+                worst = max(worst, relative(to_mixer_block(memory)(_digits(seed)), memory.step(_digits(seed))))
+    return Evidence.at_most("largest relative difference between block and step", worst, 1e-14, seeds=SEEDS)
+
+
+@claim(
+    statement=r"Rank-one synapses see only the sum of $g$ over channels: $g$ may change in any way that keeps this sum, and their hidden units do not notice.",
+    source="this book",
+    kind="identity",
+)
+def rank_one_sees_the_sum() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        weight = _memory(seed).synapses[0].operator.token
+        g = torch.nn.functional.layer_norm(_digits(seed), _digits(seed).shape[1:])
+        drive = _memory(seed, synapses="rank_one").synapses[0].operator.apply(g)
+        worst = max(worst, relative(drive.squeeze(2), g.sum(2) @ weight.T))
+        permuted = g[:, :, torch.randperm(g.shape[2], generator=torch.Generator().manual_seed(seed))]
+        worst = max(worst, relative(_memory(seed, synapses="rank_one").synapses[0].operator.apply(permuted), drive))
+    return Evidence.at_most("largest relative difference to the drive by the sums, and under permuted channels", worst, 1e-12, seeds=SEEDS)
+
+
+@claim(
+    statement=r"A network with skip connections is the leaky one with steps $1/(s_0+\ell+1)$, up to the length of its state (at $\epsilon=0$).",
+    source="this book",
+    kind="identity",
+)
+def skip_is_leaky_harmonic() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        for asymmetry in (0.0, 1.0):
+            memory = _memory(seed, eps=0.0, asymmetry=asymmetry)
+            rescaled, step_sizes = skip_to_leaky(memory.iterate(_digits(seed), [1.0] * 12))
+            worst = max(worst, relative(memory.iterate(rescaled[0], step_sizes, leak=True), rescaled))
+    return Evidence.at_most("largest relative difference over 12 blocks, symmetric and asymmetric", worst, 1e-12, seeds=SEEDS)
+
+
+@claim(
+    statement=r"The leaky network with constant step $\eta$ is one with skip connections and block $\ell$ scaled by $\eta/(1-\eta)^{\ell+1}$.",
+    source="this book",
+    kind="identity",
+)
+def skip_is_leaky_geometric() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        memory = _memory(seed, eps=0.0)
+        for eta in (0.25, 0.5):
+            leaky = memory.iterate(_digits(seed), [eta] * 12, leak=True)
+            scale = (1 - eta) ** -torch.arange(13, dtype=torch.float64)
+            skip = memory.iterate(_digits(seed), (eta * scale[1:]).tolist())
+            worst = max(worst, relative(skip / scale.view(-1, 1, 1, 1), leaky))
+    return Evidence.at_most("largest relative difference over 12 blocks, step 1/4 and 1/2", worst, 1e-12, seeds=SEEDS)
+
+
+@claim(
+    statement=r"The leakless flow at time $s$, divided by $s_0+s$, is the leaky flow at time $\log((s_0+s)/s_0)$.",
+    source="this book",
+    kind="identity",
+)
+def flow_gauge() -> Evidence:
+    end, start, seeds, worst = 2.0, 1.0, SEEDS[:4], 0.0
+    for seed in seeds:
+        memory, x = _memory(seed, eps=0.0), _digits(seed)[:2]
+        _, leakless = memory.flow(x, end, 800, leak=False)
+        _, leaky = memory.flow(x / start, float(np.log((start + end) / start)), 800)
+        worst = max(worst, relative(leakless[-1] / (start + end), leaky[-1]))
+    return Evidence.at_most("largest relative difference, 800 Runge-Kutta steps each", worst, 1e-9, seeds=seeds, detail="integration error included")
+
+
+@claim(
+    statement=r"The memory with hidden time constant $\theta$ approaches the adiabatic one in proportion to $\theta$.",
+    source="karakida2024hierarchical; this book",
+    kind="simulation",
+)
+def adiabatic_limit() -> Evidence:
+    seeds = SEEDS[:8]
+    config = replace(_CONFIG, fast_time=0.5, fast_steps=100)
+    orders = [fast_limit(config, seed, _digits(seed)[:2])["fast_order"] for seed in seeds]
+    spread = float(np.std(orders, ddof=1) / np.sqrt(len(orders)))
+    return Evidence.between("order of the distance in the time constant", float(np.mean(orders)), 0.95, 1.05, seeds=seeds, spread=spread)
+
+
+@claim(
+    statement="Tied weights with a scalar gain are a gradient: the Jacobian of the block's two branches, as a function of the activations, is symmetric.",
+    source="this book",
+    kind="identity",
+)
+def tied_jacobian_symmetric() -> Evidence:
+    worst = 0.0
+    for seed in SEEDS:
+        block = to_mixer_block(_memory(seed))
+        g = torch.nn.functional.layer_norm(_digits(seed)[:1, :, :], _digits(seed).shape[1:])
+        jacobian = torch.autograd.functional.jacobian(lambda z, b=block: b.token_mixing(z) + b.channel_mixing(z), g).reshape(g.numel(), g.numel())
+        worst = max(worst, float((jacobian - jacobian.T).norm() / jacobian.norm()))
+    return Evidence.at_most("largest relative antisymmetric part of the Jacobian", worst, 1e-13, seeds=SEEDS)
