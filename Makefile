@@ -13,7 +13,7 @@ export HOPMIX_EVIDENCE := $(CURDIR)/_build/evidence
 book test pdf: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab pdf bench serve lock clean distclean
+.PHONY: help env book test lab pdf bench serve picture lock clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench: $(ready)  ## speed and memory, never part of the tests
 	@set -e; found=; for script in benchmarks/*.py; do \
 	  if [ -f "$$script" ]; then found=yes; echo "$$script"; $(python) "$$script"; fi; done; \
 	if [ -z "$$found" ]; then echo "There are no benchmarks yet: they will lie in benchmarks/."; fi
+
+picture: $(ready)  ## draw the picture of the README and the first page again
+	$(python) -c 'from hopmix.memory.hopfield_mixer.figures import correspondence; correspondence().savefig("book/_assets/correspondence.svg", metadata={"Date": None})'
 
 lock:  ## resolve the dependencies anew into requirements.lock
 	$(PYTHON) -m venv _build/lock

@@ -1,6 +1,7 @@
 """The Ledger and the Errata: the registry's verdicts as HTML and MyST for the pages, and numbers written for people."""
 
 import html
+import inspect
 import math
 import os
 import re
@@ -108,27 +109,25 @@ def ledger_html(verdicts: Iterable[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_COLUMNS = ("Claim", "Verdict", "Measured", "Bound", "Kind", "Source", "Seeds", "Seconds", "Code")
+_COLUMNS = ("Claim", "Verdict", "Measured", "Bound", "Kind", "Source", "Seeds", "Seconds")
 
 
 def _row(verdict: Verdict) -> str:
     claim, evidence = verdict.claim, verdict.evidence
     label = anchor("claim", claim.name)
     word = "holds" if verdict.holds else "fails"
-    measured = f'{html.escape(format_measured(evidence))}<div class="claim-what">{html_text(evidence.what)}</div>'
+    what = f'<div class="claim-what">{html_text(evidence.what)}</div>'
     if evidence.detail:
-        measured += f'<div class="claim-detail">{html_text(evidence.detail)}</div>'
+        what += f'<div class="claim-detail">{html_text(evidence.detail)}</div>'
     cells = (
-        f'{html_text(claim.statement)} <a class="claim-link" href="#{label}" aria-label="link to this claim">#</a>'
-        f'<div class="claim-name">{html.escape(claim.name)}</div>',
+        f'{html_text(claim.statement)} <a class="claim-link" href="#{label}" aria-label="link to this claim">#</a>{what}{_code_html(claim)}',
         f'<span class="claim-verdict">{html.escape(verdict.word)}</span>',
-        measured,
+        html.escape(format_measured(evidence)),
         html.escape(format_bound(evidence)),
         html.escape(claim.kind),
         _source_html(claim.source),
         html.escape(format_seeds(evidence.seeds)),
         html.escape(format_number(verdict.seconds, digits=2)),
-        _code_html(claim),
     )
     row = (
         f'<tr id="{label}" class="claim-{word}" data-part="{html.escape(claim.part)}" data-kind="{html.escape(claim.kind)}" '
@@ -165,19 +164,31 @@ def _source_html(source: str) -> str:
     # The keys are marked, not linked: where an entry stands on the bibliography's page is the page's business.
     text = html.escape(source)
     for key in source_keys(source):
-        text = re.sub(rf"(?<![\w-]){re.escape(html.escape(key))}(?![\w-])", f'<span class="claim-source">{html.escape(key)}</span>', text, count=1)
+        marked = f'<span class="claim-source" data-key="{html.escape(key)}">{html.escape(short_source(key))}</span>'
+        text = re.sub(rf"(?<![\w-]){re.escape(html.escape(key))}(?![\w-])", lambda _, marked=marked: marked, text, count=1)
     return text
 
 
+def short_source(key: str) -> str:
+    """First author and year, as a bib key tells them.
+
+    >>> short_source("krotov2021hierarchical"), short_source("lecun")
+    ('Krotov 2021', 'lecun')
+    """
+    found = re.match(r"([a-z]+)(\d{4})", key)
+    return f"{found[1].capitalize()} {found[2]}" if found else key
+
+
 def _code_html(claim) -> str:
-    module = claim.function.__module__
-    text = f"<code>{html.escape(module)}</code>"
+    """The claim's name, which opens to its code; with HOPMIX_REPOSITORY_URL set, a link to the file there too."""
+    name, module = html.escape(claim.name), claim.function.__module__
+    code = f'<pre class="claim-code" tabindex="0">{html.escape(inspect.getsource(claim.function).strip())}</pre>'
     address = os.environ.get("HOPMIX_REPOSITORY_URL", "").rstrip("/")
-    if not address:
-        return text
-    if urlsplit(address).scheme not in ("http", "https"):
-        raise ValueError(f"HOPMIX_REPOSITORY_URL: {address!r} is no address; allowed: http:// or https://…")
-    return f'<a href="{html.escape(address)}/blob/HEAD/{html.escape(module.replace(".", "/"))}.py">{text}</a>'
+    if address:
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise ValueError(f"HOPMIX_REPOSITORY_URL: {address!r} is no address; allowed: http:// or https://…")
+        code += f'<a href="{html.escape(address)}/blob/HEAD/{html.escape(module.replace(".", "/"))}.py">the whole file</a>'
+    return f'<details class="claim-name"><summary>{name}</summary>{code}</details>'
 
 
 def chapter_claims_markdown(chapter: str, verdicts: Iterable[Verdict] | None = None) -> str:
@@ -192,7 +203,7 @@ def chapter_claims_markdown(chapter: str, verdicts: Iterable[Verdict] | None = N
     lines = []
     for verdict in sorted(verdicts, key=lambda verdict: verdict.name):
         link = f'<a href="{ledger}#{anchor("claim", verdict.name)}">{html.escape(verdict.claim.kind)}</a>'
-        lines.append(f"- **{verdict.word}** ({link}): {_one_line(verdict.claim.statement)}  \n  {_evidence_markdown(verdict.evidence)}")
+        lines.append(f"- **{verdict.word}** ({link}): {_one_line(verdict.claim.statement)}  \n  [{_evidence_markdown(verdict.evidence)}]{{.claim-what}}")
     return "\n".join(lines) + "\n" if lines else "This chapter makes no claim.\n"
 
 
@@ -209,10 +220,15 @@ def errata_markdown(verdicts: Iterable[Verdict] | None = None, part: str | None 
 
 def _erratum_block(verdict: Verdict) -> str:
     entry: Erratum = verdict.claim
+    published, corrected = verdict.evidence.published, verdict.evidence.corrected
+    seeds = f" (seeds {format_seeds(corrected.seeds)})" if corrected.seeds else ""
     body = (
         f"**As published:**\n\n{entry.says.strip()}\n\n**Corrected:**\n\n{entry.corrected.strip()}\n\n"
-        f"**Check** ({verdict.word}): as published, {_evidence_markdown(verdict.evidence.published)}; "
-        f"as corrected, {_evidence_markdown(verdict.evidence.corrected)}. Code: `{entry.function.__module__}.{entry.function.__name__}`."
+        f"**The correction {verdict.word}:** {_one_line(corrected.what)}{seeds}\n\n"
+        f"| form | measured | to be |\n| --- | --- | --- |\n"
+        f"| as published | {format_measured(published)} | {format_bound(published)} |\n"
+        f"| corrected | {format_measured(corrected)} | {format_bound(corrected)} |\n\n"
+        f"Code: `{entry.function.__module__}.{entry.function.__name__}`."
     )
     keys = source_keys(entry.source)
     cited = f"{{cite}}`{','.join(keys)}`" if keys else entry.source

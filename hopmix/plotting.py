@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import BytesIO
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,7 +37,6 @@ _STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
-    "figure.dpi": 150,
     "savefig.dpi": 150,
     "font.size": 13,
     "axes.labelsize": 13,
@@ -55,23 +55,38 @@ _STYLE = {
 }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as a PNG when it is the value of a cell. It belongs to no pyplot state, so nothing keeps it alive."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        self.savefig(stream, format="png", metadata={"Software": None})
+        return stream.getvalue()
+
+    def savefig(self, *arguments, **options) -> None:
+        """As in matplotlib; the same figure gives the same file, byte for byte, if SVG gets metadata={"Date": None}."""
+        with mpl.rc_context(_STYLE):
+            super().savefig(*arguments, **options)
+
+
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Decorator of a function that draws a figure: inside it the book's settings hold, outside matplotlib's own are untouched."""
 
     @wraps(draw)
     def wrapper(*arguments, **options) -> Figure:
-        with plt.rc_context(_STYLE):
+        with mpl.rc_context(_STYLE):
             return draw(*arguments, **options)
 
     return wrapper
 
 
-def figure(rows: int = 1, columns: int = 1, height: float = 3.4, width: float = 5.2) -> tuple[Figure, np.ndarray]:
+def figure(rows: int = 1, columns: int = 1, height: float = 3.4, width: float = 5.2) -> tuple[Picture, np.ndarray]:
     """A figure and its axes, (rows, columns), each panel `width` by `height` inches: readable when a phone shows one panel's width.
 
     Panels of one figure should stand above each other (rows), since beside each other they shrink on a phone.
     """
-    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
+    picture = Picture(figsize=(width * columns, height * rows))
+    return picture, picture.subplots(rows, columns, squeeze=False)
 
 
 def band(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], colour: str, label: str) -> None:

@@ -146,7 +146,7 @@ def test_the_table_has_a_row_for_each_claim_with_all_that_a_reader_needs():
     heads = len(page.attributes("th"))
     labels = [cell["data-label"] for cell in page.attributes("td")]
     assert labels == labels[:heads] * 2
-    for words in (r"It <wins> & \(a<b\)", "10⁻¹⁶", "≤ 10⁻¹²", "0.25 %", "≥ 0.5 %", "0–2", "krotov2021large, eq. 3", "hopmix.memory.hopfield_mixer.claims", "2 claims: 1 hold, 1 not"):
+    for words in (r"It <wins> & \(a<b\)", "10⁻¹⁶", "≤ 10⁻¹²", "0.25 %", "≥ 0.5 %", "0–2", "Krotov 2021, eq. 3", "memory.hopfield_mixer.energy_rate", "def function(): ...", "2 claims: 1 hold, 1 not"):
         assert words in page.text
 
 
@@ -155,7 +155,7 @@ def test_counts():
     assert counts([]) == {"total": 0, "holds": 0, "not reproduced": 0}
 
 
-def test_code_is_linked_only_to_a_known_repository(monkeypatch):
+def test_the_file_is_linked_only_to_a_known_repository(monkeypatch):
     monkeypatch.delenv("HOPMIX_REPOSITORY_URL", raising=False)
     links = [a["href"] for a in Page(ledger_html([HOLDS])).attributes("a")]
     assert links == ["#claim-memory-hopfield-mixer-energy-rate"]
@@ -219,4 +219,5 @@ def test_an_erratum_is_one_block_with_its_anchor():
         assert tokens[0].info.startswith("{admonition} Eq. 3 ({cite}`karakida2024hierarchical`)")
         assert f":name: erratum-memory-hopfield-mixer-root-n\n:class: hopmix-erratum erratum-{word}\n" in tokens[0].content
         assert "x = 1" in tokens[0].content and "$x=2$" in tokens[0].content
-        assert "as published, gap: 1, to be ≤ 0.5" in tokens[0].content
+        assert "| as published | 1 | ≤ 0.5 |" in tokens[0].content
+        assert f"| corrected | {0 if stands else 1} | ≤ 0.5 |" in tokens[0].content

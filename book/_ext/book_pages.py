@@ -94,7 +94,7 @@ def finish_page(app, pagename, templatename, context, doctree) -> None:
         app.add_js_file("ledger.js", defer="defer")
     # The ledger's table marks the keys of its sources; where their entries stand is known only here.
     sources = app.builder.get_relative_uri(pagename, "book/bibliography")
-    body = re.sub(r'<span class="claim-source">([^<]+)</span>', rf'<a href="{sources}#cite-\1">\1</a>', body)
+    body = re.sub(r'<span class="claim-source" data-key="([^"]+)">([^<]+)</span>', rf'<a href="{sources}#cite-\1">\2</a>', body)
     context["body"] = body + citation_block(app, pagename)
 
 

@@ -1,5 +1,6 @@
 """What leaves the repository: the README's code, the citation file, the wheel."""
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 import hopmix
+from hopmix.memory.hopfield_mixer.figures import correspondence
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +30,14 @@ def run(*arguments, **options):
 def test_readme_runs():
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert "one step of the memory is the block: True" in run("-W", "error", "-c", code)
+
+
+def test_picture_is_drawn_by_the_code():
+    stream = io.BytesIO()
+    correspondence().savefig(stream, format="svg", metadata={"Date": None})
+    assert (ROOT / "book" / "_assets" / "correspondence.svg").read_bytes() == stream.getvalue(), "make picture draws it again"
+    for page in ("README.md", "book/index.md"):
+        assert "_assets/correspondence.svg" in (ROOT / page).read_text("utf-8")
 
 
 def test_citation_file():

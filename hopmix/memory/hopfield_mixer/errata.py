@@ -37,7 +37,7 @@ def _centred_norm(x: Tensor) -> Tensor:
     source=_PAPER,
     where="Demo notebook of the public code, Lagrangian of the visible layer",
     says=r"$L_v=\sqrt{\sum_{iI}(x_{iI}-\bar x)^2}$, whose activation is taken to be `F.layer_norm`.",
-    corrected=r"$L_v=N\sqrt{\frac1N\sum_{iI}(x_{iI}-\bar x)^2+\epsilon}$; without the factor $\sqrt N$ the gradient is LayerNorm$/\sqrt N$ ({eq}`hopfield-mixer-layernorm-root-n`).",
+    corrected=r"$L_v=N\sqrt{\frac1N\sum_{iI}(x_{iI}-\bar x)^2+\epsilon}$; without the factor $\sqrt N$ the gradient is LayerNorm$/\sqrt N$, see {eq}`hopfield-mixer-layernorm-root-n`.",
 )
 def layernorm_lagrangian_root_n() -> Refutation:
     published = corrected = 0.0
@@ -54,7 +54,7 @@ def layernorm_lagrangian_root_n() -> Refutation:
     source=_PAPER,
     where="Demo notebook of the public code, energy of the visible layer",
     says=r"The energy contains $x\cdot g-L_v$ with $g$ from `F.layer_norm` and $L_v=|x-\bar x|$, that is $(\sqrt N-1)|x-\bar x|$.",
-    corrected=r"With the Lagrangian that belongs to LayerNorm this term is $0$ at $\epsilon=0$ ({eq}`hopfield-mixer-visible-energy-value`). The published one grows with the state, and from a small state the sum rises.",
+    corrected=r"With the Lagrangian that belongs to LayerNorm this term is $0$ at $\epsilon=0$, see {eq}`hopfield-mixer-visible-energy-value`. The published one grows with the state, and from a small state the sum rises.",
 )
 def visible_energy_root_n() -> Refutation:
     rises = {"published": 0, "corrected": 0}
@@ -79,7 +79,7 @@ def visible_energy_root_n() -> Refutation:
     source=_PAPER,
     where="Demo notebook of the public code, from the memory to the Mixer",
     says="The hidden units are driven by the sum of the activations over the other axis, and this is set equal (by an approximation sign) to the token and channel mixing of a Mixer.",
-    corrected=r"Only Kronecker synapses $W\otimes 1_C$ and $1_S\otimes V$ give the Mixer's mixing, and then exactly ({eq}`hopfield-mixer-mixer`); sums over the other axis belong to rank-one synapses ({eq}`hopfield-mixer-rank-one`).",
+    corrected=r"Only Kronecker synapses $W\otimes 1_C$ and $1_S\otimes V$ give the Mixer's mixing, and then exactly, see {eq}`hopfield-mixer-mixer`; sums over the other axis belong to rank-one synapses, see {eq}`hopfield-mixer-rank-one`.",
 )
 def rank_one_is_not_mixing() -> Refutation:
     published = corrected = 0.0
@@ -95,7 +95,7 @@ def rank_one_is_not_mixing() -> Refutation:
     source=_PAPER,
     where="Demo notebook of the public code, energy of the asymmetric network",
     says=r"With $\widetilde W=\xi^{vs}-(\xi^{sv})^\top$ the energy is that of the symmetric network plus $\frac12\,g\cdot\widetilde W f(Wg)$, and likewise for the channels.",
-    corrected=r"The adiabatic limit of the general energy ({eq}`hopfield-mixer-energy`) has the opposite sign, $-\frac12\,g\cdot\widetilde W f(Wg)$.",
+    corrected=r"The adiabatic limit of the general energy, see {eq}`hopfield-mixer-energy`, has the opposite sign, $-\frac12\,g\cdot\widetilde W f(Wg)$.",
 )
 def pseudo_energy_sign() -> Refutation:
     published = corrected = 0.0

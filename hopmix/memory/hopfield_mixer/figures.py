@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
@@ -61,59 +63,62 @@ def leak_as_gauge(result: Result) -> Figure:
 @styled
 def correspondence() -> Figure:
     """The picture of the chapter: on the left three layers joined by symmetric synapses, on the right the block that is one step of it."""
-    fig, axes = figure(rows=1, columns=2, width=4.6, height=4.4)
-    for ax in axes[0]:
-        ax.set(xlim=(0, 10), ylim=(0, 10))
+    fig, axes = figure(rows=1, columns=2, width=4.2, height=4.5)
+    for ax, title in zip(axes[0], ("an associative memory", "one step of it"), strict=True):
+        ax.set(xlim=(0, 10), ylim=(0, 10.6))
         ax.set_axis_off()
+        ax.set_title(title, fontsize=_TEXT)
     _draw_memory(axes[0, 0])
     _draw_block(axes[0, 1])
     return fig
 
 
+# Large, because a phone shows both panels beside each other.
+_TEXT = 19
+
+
 def _draw_memory(ax) -> None:
-    ax.set_title("associative memory", fontsize=16)
-    _grid(ax, 3.3, 0.9, rows=4, columns=5, colour=COLOURS["memory"])
-    ax.text(5.0, 0.0, r"visible $x$:  $S \times C$", ha="center", va="bottom", fontsize=14)
-    _grid(ax, 0.2, 6.6, rows=3, columns=5, colour=COLOURS["tokens"])
-    ax.text(1.9, 9.0, r"token memory: $N_s \times C$", ha="center", va="bottom", fontsize=13)
+    _grid(ax, 3.3, 1.1, rows=4, columns=5, colour=COLOURS["memory"])
+    ax.text(5.0, 0.0, r"visible $x$: $S \times C$", ha="center", va="bottom", fontsize=_TEXT)
+    _grid(ax, 0.6, 6.6, rows=3, columns=5, colour=COLOURS["tokens"])
+    ax.text(2.3, 9.0, "tokens\n" + r"$N_s \times C$", ha="center", va="bottom", fontsize=_TEXT, linespacing=1.1)
     _grid(ax, 6.3, 6.0, rows=4, columns=4, colour=COLOURS["channels"])
-    ax.text(7.7, 9.0, r"channel memory: $S \times N_c$", ha="center", va="bottom", fontsize=13)
+    ax.text(7.7, 9.0, "channels\n" + r"$S \times N_c$", ha="center", va="bottom", fontsize=_TEXT, linespacing=1.1)
     for start, end, symbol, place, colour in (
-        ((4.2, 3.9), (2.2, 6.4), "$W$", (1.9, 5.0), COLOURS["tokens"]),
-        ((5.8, 3.9), (7.4, 5.8), "$V$", (7.3, 4.5), COLOURS["channels"]),
+        ((4.2, 4.1), (2.4, 6.4), "$W$", (2.2, 5.1), COLOURS["tokens"]),
+        ((5.8, 4.1), (7.4, 5.8), "$V$", (7.5, 4.6), COLOURS["channels"]),
     ):
-        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="<|-|>", mutation_scale=20, linewidth=2.5, color=colour))
-        ax.text(*place, symbol, fontsize=17, ha="center", va="center", color=colour)
+        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="<|-|>", mutation_scale=24, linewidth=3, color=colour))
+        ax.text(*place, symbol, fontsize=_TEXT + 4, ha="center", va="center", color=colour)
 
 
 def _grid(ax, left: float, bottom: float, rows: int, columns: int, colour: str) -> None:
     size = 0.68
-    for row in range(rows):
-        for column in range(columns):
-            ax.add_patch(Rectangle((left + column * size, bottom + row * size), size, size, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=1.5))
+    for row, column in product(range(rows), range(columns)):
+        corner = (left + column * size, bottom + row * size)
+        ax.add_patch(Rectangle(corner, size, size, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=1.5))
     ax.add_patch(Rectangle((left, bottom), columns * size, rows * size, fill=False, edgecolor=colour, linewidth=2))
 
 
 def _draw_block(ax) -> None:
-    ax.set_title("one step = one Mixer block", fontsize=16)
-    boxes = (
-        (5.0, 2.4, 3.6, "LayerNorm", COLOURS["memory"]),
-        (2.4, 5.4, 4.4, "token mixing\n" + r"$W^\top f(W g)$", COLOURS["tokens"]),
-        (7.6, 5.4, 4.4, "channel mixing\n" + r"$f(g V^\top)\, V$", COLOURS["channels"]),
-    )
-    for x, y, width, text, colour in boxes:
-        height = 1.2 if "\n" not in text else 1.9
-        ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0.05,rounding_size=0.25", facecolor=colour, alpha=0.25, edgecolor="none"))
-        ax.text(x, y, text, ha="center", va="center", fontsize=14)
-    ax.text(5.0, 0.0, "$y$", fontsize=17, ha="center", va="bottom")
-    ax.text(5.0, 9.75, "$y + F$", fontsize=15, ha="center", va="top")
-    ax.text(5.0, 8.3, "+", fontsize=20, ha="center", va="center", bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black"})
-    ax.text(5.0, 3.7, "$g$", fontsize=16, ha="center", va="center")
-    arrows = (
-        ((5.0, 0.9), (5.0, 1.7)), ((4.6, 3.1), (2.6, 4.35)), ((5.4, 3.1), (7.4, 4.35)),
-        ((2.6, 6.45), (4.4, 8.1)), ((7.4, 6.45), (5.6, 8.1)), ((5.0, 8.85), (5.0, 9.2)),
-    )  # fmt: skip
-    for start, end in arrows:
-        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, linewidth=1.8, color="black", shrinkA=0, shrinkB=0))
-    ax.plot([5.0, 0.05, 0.05], [1.2, 1.2, 8.3], color="black", linewidth=1.8)
-    ax.add_patch(FancyArrowPatch((0.05, 8.3), (4.35, 8.3), arrowstyle="-|>", mutation_scale=16, linewidth=1.8, color="black", shrinkA=0, shrinkB=0))
+    for x, y, width, height, text, colour in (
+        (5.2, 2.5, 4.6, 1.2, "LayerNorm", COLOURS["memory"]),
+        (2.9, 5.7, 4.3, 2.2, "tokens\n" + r"$W^\top\! f(W g)$", COLOURS["tokens"]),
+        (7.7, 5.7, 4.3, 2.2, "channels\n" + r"$f(g V^\top) V$", COLOURS["channels"]),
+    ):
+        corner, shape = (x - width / 2, y - height / 2), "round,pad=0.05,rounding_size=0.25"
+        ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle=shape, facecolor=colour, alpha=0.25, edgecolor="none"))
+        ax.text(x, y, text, ha="center", va="center", fontsize=_TEXT)
+    ring = {"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": "black"}
+    ax.text(5.2, 8.6, "+", fontsize=_TEXT, ha="center", va="center", bbox=ring)
+    ax.text(5.2, -0.1, "$y$", fontsize=_TEXT, ha="center", va="bottom")
+    ax.text(5.7, 10.0, "$y + F$", fontsize=_TEXT, ha="left", va="center")
+    ax.text(5.2, 3.95, "$g$", fontsize=_TEXT, ha="center", va="center")
+    for path in (
+        [(5.2, 0.75), (5.2, 1.75)], [(4.7, 3.2), (3.1, 4.45)], [(5.7, 3.2), (7.5, 4.45)],
+        [(3.1, 6.95), (4.6, 8.25)], [(7.5, 6.95), (5.8, 8.25)], [(5.2, 9.2), (5.2, 10.4)],
+        [(5.2, 1.2), (0.2, 1.2), (0.2, 8.6), (4.55, 8.6)],
+    ):  # fmt: skip
+        *corners, last = path
+        ax.plot(*zip(*corners, strict=True), color="black", linewidth=2)
+        ax.add_patch(FancyArrowPatch(corners[-1], last, arrowstyle="-|>", mutation_scale=18, linewidth=2, color="black", shrinkA=0, shrinkB=0))
