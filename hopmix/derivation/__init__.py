@@ -1,6 +1,7 @@
 """Derivations that a machine has checked: named sympy statements with reasons and checks, rendered as labelled equations."""
 
-from hopmix.derivation.derivation import CheckedStep, Derivation, Report, Step, VerificationError
+from hopmix.derivation.checks import VerificationError
+from hopmix.derivation.derivation import CheckedStep, Derivation, Report, Step
 from hopmix.derivation.explicit import function_with_derivative
 from hopmix.derivation.mutation import assert_mutants_fail, mutants
 from hopmix.derivation.rate import Rate

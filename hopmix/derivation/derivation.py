@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import random
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice, product
 from typing import Literal
 
-import mpmath
 import sympy as sp
 from sympy.core.relational import Relational
 
-from hopmix.derivation import render
-from hopmix.derivation.explicit import evaluate, random_point, write_out
-from hopmix.derivation.indexed import is_zero
+from hopmix.derivation import checks, render
 from hopmix.derivation.rewrite import Rule, rewrite
+from hopmix.derivation.scope import check_scopes, entry_ranges, free_symbols, names
 
 Kind = Literal["definition", "exact", "exact at sizes", "numeric"]
-_SPOT_DIGITS = 20
-_WORKING_DIGITS = 50
-
-
-class VerificationError(AssertionError):
-    """A step that its check refutes; the message names the step, both sides and the residual."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +81,11 @@ class Derivation:
     title: one line for people.
     sources: bib keys of the works it follows.
     indices: the range of each index symbol, index -> size symbol; free indices of a statement run over these ranges.
-    dynamic: the IndexedBases and Symbols that depend on time (see `hopmix.derivation.rate`).
+    dynamic: the IndexedBases and Symbols that depend on time (see `hopmix.derivation.rate`); what is defined by them joins them.
 
-    Raises ValueError for a repeated step id or a `using` that names no earlier step.
+    Adding a step raises ValueError for a repeated id, a `using` that names no earlier step, a sum or delta that
+    `hopmix.derivation.scope` refuses, a name that means two things, an index with two ranges, or a check that would check nothing;
+    TypeError for what is no statement of its kind.
     """
 
     def __init__(
@@ -108,6 +101,7 @@ class Derivation:
         self.dynamic = frozenset(dynamic)
         self._steps: dict[str, Step] = {}
         self._checked: dict[str, CheckedStep] = {}
+        self._names: dict[str, sp.Basic] = {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -139,16 +133,51 @@ class Derivation:
         return self._add(step_id, statement, because, "numeric", using=tuple(using), points=points, digits=digits, **options)
 
     def _add(self, step_id: str, statement: Relational, because: str, kind: Kind, **options) -> Step:
+        if not isinstance(step_id, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", step_id):
+            raise ValueError(f"step_id: needs lower-case words joined by -, as a label does, found {step_id!r}")
         if step_id in self._steps:
             raise ValueError(f"step_id: {self.name} already has a step {step_id!r}")
-        if not isinstance(statement, Relational):
-            raise TypeError(f"statement: {step_id} needs an equation or inequality, found {statement!r}")
-        for earlier in options.get("using", ()):
+        if not isinstance(statement, Relational) or kind != "numeric" and not isinstance(statement, sp.Eq):
+            allowed = "an equation or inequality" if kind == "numeric" else "an equation"
+            raise TypeError(f"statement: {step_id} ({kind}) needs {allowed}, found {statement!r}")
+        if not isinstance(because, str) or not because.strip():
+            raise TypeError(f"because: {step_id} needs a reason in words, found {because!r}")
+        using = options.get("using", ())
+        for earlier in using:
             if earlier not in self._steps:
                 raise ValueError(f"using: {step_id} uses {earlier!r}, which is no earlier step of {self.name}")
+        if kind == "exact at sizes" and not options["sizes"]:
+            raise ValueError(f"sizes: {step_id} needs at least one assignment of sizes, found none")
+        if kind == "numeric" and (options["points"] < 1 or options["digits"] < 1):
+            raise ValueError(f"points, digits: {step_id} needs at least 1 of each, found {options['points']} and {options['digits']}")
+        check_scopes(statement, self.indices)
+        self._check_names(step_id, statement, using)
         step = Step(step_id, self.label(step_id), statement, because, kind, derivation=self, **options)
         self._steps[step_id] = step
+        if kind == "definition":
+            self._note_dependence(statement)
         return step
+
+    def _check_names(self, step_id: str, statement: Relational, using: Sequence[str]) -> None:
+        """Within a derivation a name means one thing; within a check each place of an indexed quantity has one range."""
+        for item in sorted(names(statement), key=str):
+            known = self._names.setdefault(str(item), item)
+            if known != item:
+                raise ValueError(f"statement: {step_id} uses the name {item} for two things, {sp.srepr(known)} and {sp.srepr(item)}")
+        together: dict[tuple[str, int, int], set[sp.Expr]] = {}
+        for equation in (statement, *(self[earlier].statement for earlier in using)):
+            for place, sizes in entry_ranges(equation, self.indices).items():
+                together.setdefault(place, set()).update(sizes)
+        for (name, _, position), sizes in together.items():
+            if len(sizes) > 1:
+                ranges = ", ".join(sorted(map(str, sizes)))
+                raise ValueError(f"statement: index {position + 1} of {name} has different ranges in {step_id} and what it uses: {ranges}")
+
+    def _note_dependence(self, definition: sp.Eq) -> None:
+        """What is defined by quantities that depend on time depends on time itself."""
+        left = definition.lhs.base if isinstance(definition.lhs, sp.Indexed) else definition.lhs
+        if isinstance(left, (sp.Symbol, sp.IndexedBase)) and names(definition.rhs) & self.dynamic:
+            self.dynamic |= {left}
 
     def equations(self) -> dict[str, Relational]:
         """Plain sympy statements by step id, to go on with."""
@@ -160,6 +189,8 @@ class Derivation:
 
     def verify(self, only: Iterable[str] | None = None) -> Report:
         """Check all steps, or those named. Raises VerificationError at the first step that fails."""
+        if isinstance(only, str):
+            raise TypeError(f"only: needs a collection of step ids, found the string {only!r}")
         ids = tuple(self._steps) if only is None else tuple(only)
         return Report(self.name, tuple(self.check(step_id) for step_id in ids))
 
@@ -168,7 +199,7 @@ class Derivation:
         step = self[step_id]
         if step_id not in self._checked:
             start = time.perf_counter()
-            detail = _CHECKS[step.kind](self, step)
+            detail = checks.run(self, step)
             self._checked[step_id] = CheckedStep(step_id, step.kind, time.perf_counter() - start, detail)
         return self._checked[step_id]
 
@@ -187,8 +218,8 @@ class Derivation:
         return copy
 
     @cached_property
-    def _spot_sizes(self) -> dict[sp.Symbol, int]:
-        symbols = sorted({symbol for size in self.indices.values() for symbol in size.free_symbols}, key=str)
+    def spot_sizes(self) -> dict[sp.Symbol, int]:
+        symbols = sorted({symbol for size in self.indices.values() for symbol in free_symbols(size)}, key=str)
         return {symbol: 2 + position % 2 for position, symbol in enumerate(symbols)}
 
     def rules(self, step_ids: Iterable[str]) -> tuple[Rule, ...]:
@@ -199,74 +230,3 @@ class Derivation:
         """Left minus right side of a step after the rules of its `using`; `differentiate=False` leaves partial derivatives to do."""
         step = self[step_id]
         return rewrite(step.statement.lhs - step.statement.rhs, self.rules(step.using), self.dynamic, differentiate)
-
-
-def _fail(step: Step, residual: object, why: str) -> VerificationError:
-    return VerificationError(
-        f"step {step.id!r} ({step.kind}) of {step.derivation.name} does not hold: {why}\n"
-        f"  left:     {step.statement.lhs}\n  right:    {step.statement.rhs}\n  residual: {residual}"
-    )
-
-
-def _check_definition(derivation: Derivation, step: Step) -> str:
-    return "notation"
-
-
-def _check_exact(derivation: Derivation, step: Step) -> str:
-    residual = derivation.residual(step.id)
-    worst = None if residual.has(sp.Limit) else _spot_check(derivation, step, points=2, digits=_SPOT_DIGITS, ranges=step.ranges)
-    vanishes = is_zero(residual) if residual.has(sp.Sum, sp.Indexed) else sp.simplify(residual.doit()) == 0
-    if not vanishes:
-        raise _fail(step, residual, "the residual does not simplify to 0")
-    return "residual 0" if worst is None else f"residual 0; at random numbers {mpmath.nstr(worst, 2)}"
-
-
-def _check_numeric(derivation: Derivation, step: Step) -> str:
-    worst = _spot_check(derivation, step, points=step.points, digits=step.digits, ranges=step.ranges)
-    return f"largest residual {mpmath.nstr(worst, 2)} at {step.points} points"
-
-
-def _assignments(derivation: Derivation, expr: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> list[dict[sp.Symbol, int]]:
-    free = sorted(expr.free_symbols & set(derivation.indices), key=str)
-    ranges = [range(1, int(write_out(derivation.indices[index], sizes)) + 1) for index in free]
-    return [dict(zip(free, choice, strict=True)) for choice in product(*ranges)]
-
-
-def _spot_check(derivation: Derivation, step: Step, points: int, digits: int, ranges: Mapping) -> mpmath.mpf:
-    """The largest residual relative to the sides, over random points and index values; derivatives are taken entry by entry."""
-    generator = random.Random(step.id)
-    statement, rules, worst = step.statement, derivation.rules(step.using), mpmath.mpf(0)
-    sides = [rewrite(side, rules, derivation.dynamic, differentiate=False) for side in (statement.lhs, statement.rhs)]
-    sizes = derivation._spot_sizes
-    assignments = _assignments(derivation, statement.lhs - statement.rhs, sizes)
-    generator.shuffle(assignments)
-    with mpmath.workdps(_WORKING_DIGITS):
-        for assignment in islice(assignments, 3):
-            left, right = (sp.sympify(write_out(side, sizes, assignment), strict=True) for side in sides)
-            for _ in range(points):
-                point = random_point(left.free_symbols | right.free_symbols, generator, ranges)
-                a, b = evaluate(left, point), evaluate(right, point)
-                if not isinstance(statement, sp.Eq):
-                    if not statement.func(sp.Float(str(a), _WORKING_DIGITS), sp.Float(str(b), _WORKING_DIGITS)):
-                        raise _fail(step, a - b, f"it is violated at {point}")
-                    continue
-                relative = abs(a - b) / max(abs(a), abs(b), mpmath.mpf(10) ** -10)
-                if not relative < mpmath.mpf(10) ** -digits:
-                    raise _fail(step, mpmath.nstr(a - b, 10), f"at {assignment} and random numbers the sides differ")
-                worst = max(worst, relative)
-    return worst
-
-
-def _check_at_sizes(derivation: Derivation, step: Step) -> str:
-    expr = derivation.residual(step.id, differentiate=False)
-    count = 0
-    for sizes in step.sizes:
-        for assignment in _assignments(derivation, step.statement.lhs - step.statement.rhs, sizes):
-            residual = sp.simplify(write_out(expr, sizes, assignment))
-            if residual != 0:
-                raise _fail(step, residual, f"at sizes {sizes} and indices {assignment}")
-            count += 1
-    return f"{count} entries simplify to 0"
-
-
-_CHECKS = {"definition": _check_definition, "exact": _check_exact, "exact at sizes": _check_at_sizes, "numeric": _check_numeric}

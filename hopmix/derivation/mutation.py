@@ -8,8 +8,8 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 
-from hopmix.derivation.derivation import Derivation, VerificationError
-from hopmix.derivation.indexed import is_zero
+from hopmix.derivation.checks import VerificationError, vanishes
+from hopmix.derivation.derivation import Derivation
 from hopmix.derivation.rate import Rate
 from hopmix.derivation.rewrite import rewrite
 
@@ -18,7 +18,7 @@ def mutants(statement: Relational) -> Iterator[tuple[str, Relational]]:
     """Wrong versions of a statement, each with a word on what was changed.
 
     Signs are flipped, factors and terms dropped, coefficients doubled, indices swapped, powers inverted; on the right side, and on the
-    left side too where the right one is a number. Versions that say the same as the original are left out.
+    left side too where the right one is a number. Some may say the same in other words, as ``B_n B_m`` for ``B_m B_n``.
     """
     sides = [False] if statement.rhs.free_symbols or statement.rhs.is_Atom is False else [True, False]
     for on_left in sides:
@@ -26,7 +26,7 @@ def mutants(statement: Relational) -> Iterator[tuple[str, Relational]]:
         seen = {side}
         for what, changed in _variants(side):
             multiple = sp.simplify(changed / side) if statement.rhs == 0 and side != 0 else None
-            if changed in seen or _is_zero(side - changed) or (multiple is not None and multiple.is_number):
+            if changed in seen or (multiple is not None and multiple.is_number):
                 continue
             seen.add(changed)
             pair = (changed, statement.rhs) if on_left else (statement.lhs, changed)
@@ -58,22 +58,16 @@ def assert_mutants_fail(derivation: Derivation, step_id: str) -> int:
     return count
 
 
-def _is_zero(difference: sp.Expr) -> bool:
-    if difference.has(sp.Sum, sp.Indexed):
-        try:
-            return is_zero(difference)
-        except TypeError:
-            return False
-    return sp.simplify(difference) == 0
-
-
 def _says_the_same(derivation: Derivation, step_id: str, affected: list[str], statement: Relational) -> bool:
     """Whether the definitions around a step make the changed statement equal to it, as when a symmetric matrix is transposed."""
     used = {name for other in affected for name in derivation[other].using} - {step_id}
     rules = tuple(rule for name in used if derivation[name].kind == "definition" for rule in derivation.rules((name,)))
     original = derivation[step_id].statement
     difference = (original.lhs - original.rhs) - (statement.lhs - statement.rhs)
-    return _is_zero(rewrite(difference, rules, derivation.dynamic))
+    try:
+        return vanishes(rewrite(difference, rules, derivation.dynamic), derivation.indices)
+    except (TypeError, ValueError):
+        return False
 
 
 def _variants(expr: sp.Basic) -> Iterator[tuple[str, sp.Basic]]:

@@ -2,104 +2,96 @@
 
 from __future__ import annotations
 
+import html as markup
+import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import sympy as sp
-from sympy.printing.latex import LatexPrinter
+from sympy.core.relational import Relational
 
-from hopmix.derivation.rate import Rate
+from hopmix.derivation.printer import IndexedPrinter, common_factor, latex
 
 if TYPE_CHECKING:
     from hopmix.derivation.derivation import Derivation, Step
 
-_WIDE = 46
+WIDEST_LINE = 32
+_SHORT_LEFT = 12
+_RELATIONS = {"==": "=", "<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "!=": r"\neq"}
+_ACCENTS = {"dot", "bar", "left", "right", "begin", "end", "operatorname", "quad", ",", "!"}
 
 
-class IndexedPrinter(LatexPrinter):
-    """sympy's printer with indices as subscripts, sums by their indices alone, and rates as dots."""
-
-    def _print_Indexed(self, expr, exp=None, dot=False):
-        base = self._print(expr.base.label)
-        stem, *super_ = base.split("^", 1)
-        stem = rf"\dot{{{stem}}}" if dot else stem
-        indices = " ".join(self._print(index) if index.is_Atom else rf"{{{self._print(index)}}}" for index in expr.indices)
-        tex = f"{stem}_{{{indices}}}" + (f"^{super_[0]}" if super_ else "")
-        return tex if exp is None else rf"\left({tex}\right)^{{{exp}}}" if super_ else f"{tex}^{{{exp}}}"
-
-    def _print_Rate(self, expr, exp=None):
-        argument = expr.args[0]
-        if isinstance(argument, sp.Indexed):
-            tex = self._print_Indexed(argument, dot=True)
-        elif isinstance(argument, sp.Symbol):
-            tex = rf"\frac{{d {self._print(argument)}}}{{d t}}"
-        else:
-            tex = rf"\frac{{d}}{{d t}} {self.parenthesize(argument, sp.printing.precedence.PRECEDENCE['Mul'])}"
-        return tex if exp is None else rf"\left({tex}\right)^{{{exp}}}"
-
-    def _print_Sum(self, expr):
-        indices = ", ".join(self._print(limit[0]) for limit in expr.limits)
-        body = expr.function
-        tex = self._print(body)
-        return rf"\sum_{{{indices}}} " + (rf"\left({tex}\right)" if body.is_Add else tex)
-
-    def _print_Derivative(self, expr):
-        if isinstance(expr.expr, sp.Symbol):
-            order = len(expr.variables)
-            power = f"^{{{order}}}" if order > 1 else ""
-            below = r" \, ".join(rf"\partial {self._print(v)}" for v in expr.variables)
-            return rf"\frac{{\partial{power} {self._print(expr.expr)}}}{{{below}}}"
-        return super()._print_Derivative(expr)
-
-    def _print_KroneckerDelta(self, expr, exp=None):
-        indices = " ".join(self._print(argument) for argument in expr.args)
-        return rf"\delta_{{{indices}}}"
-
-
-def latex(expr: sp.Basic) -> str:
-    """LaTeX of one expression."""
-    return IndexedPrinter({"order": "none", "fold_short_frac": False}).doprint(expr)
-
-
-def equation(statement: sp.Basic) -> str:
-    """LaTeX of one statement; a long right side goes to lines of its own, broken at its sums, so that it fits a phone."""
-    if not isinstance(statement, sp.core.relational.Relational):
-        return latex(statement)
-    relation = {"==": "=", "<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "!=": r"\neq"}[statement.rel_op]
-    left, right = latex(statement.lhs), latex(statement.rhs)
-    terms = list(statement.rhs.args) if statement.rhs.is_Add else [statement.rhs]
-    if _width(left) + _width(right) < _WIDE or len(terms) == 1 and _width(left) < _WIDE // 3:
+def equation(statement: Relational, states: Collection[sp.Basic] = ()) -> str:
+    """LaTeX of one statement; a long right side is broken between its terms, so that it fits a phone."""
+    relation = _RELATIONS[statement.rel_op]
+    printer = IndexedPrinter(states)
+    left, right = printer.doprint(statement.lhs), printer.doprint(statement.rhs)
+    if width(left) + width(right) + 2 <= WIDEST_LINE:
         return f"{left} {relation} {right}"
-    lines, current = [], ""
-    for position, term in enumerate(terms):
-        tex = latex(term)
-        piece = tex if position == 0 or tex.startswith("-") else f"+ {tex}"
-        if current and _width(current) + _width(piece) > _WIDE:
-            lines.append(current)
-            current = ""
-        current = f"{current} {piece}".strip()
-    lines.append(current)
-    if _width(left) < _WIDE // 3:
-        first, rest = f"{left} &{relation} {lines[0]}", lines[1:]
+    lines = _lines(printer, statement.rhs, WIDEST_LINE - (width(left) if width(left) <= _SHORT_LEFT else 0) - 4)
+    if width(left) <= _SHORT_LEFT:
+        body = [f"{left} &{relation} {lines[0]}", *[rf"&\quad {line}" for line in lines[1:]]]
     else:
-        first, rest = rf"&{left}", [rf"{relation} {lines[0]}", *lines[1:]]
-    body = " \\\\\n".join([first, *[rf"&\quad {line}" for line in rest]])
-    return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+        above = _lines(printer, statement.lhs, WIDEST_LINE)
+        body = [f"&{above[0]}", *[rf"&\quad {line}" for line in above[1:]], rf"&\quad {relation} {lines[0]}", *[rf"&\qquad {line}" for line in lines[1:]]]
+    return "\\begin{aligned}\n" + " \\\\\n".join(body) + "\n\\end{aligned}"
 
 
-def _width(tex: str) -> int:
-    """Roughly the number of glyphs on the line: commands count once, braces not at all, of a fraction the longer half is near half."""
-    glyphs, position = 0, 0
-    tex = tex.replace(r"\left", "").replace(r"\right", "").replace(r"\frac", "")
-    while position < len(tex):
-        if tex[position] == "\\":
-            position += 1
-            while position < len(tex) and tex[position].isalpha():
-                position += 1
-            glyphs += 1
-            continue
-        glyphs += tex[position] not in "{}_^ "
+def _lines(printer: IndexedPrinter, side: sp.Expr, room: float) -> list[str]:
+    """One side in lines no wider than `room` where its terms allow it; every line but the first begins with a sign."""
+    terms = printer.ordered_terms(side) if side.is_Add and common_factor(side) is None else [side]
+    lines: list[str] = []
+    for position, term in enumerate(terms):
+        tex = printer.doprint(term)
+        piece = tex if position == 0 or tex.startswith("-") else f"+ {tex}"
+        if lines and width(lines[-1]) + width(piece) <= room:
+            lines[-1] = f"{lines[-1]} {piece}"
+        else:
+            lines.append(piece)
+    return lines
+
+
+def width(tex: str) -> float:
+    """Roughly the width of a line in glyphs: scripts are small, fractions as wide as their wider half, indices stand below their sum."""
+    return _measure(re.findall(r"\\[A-Za-z]+|\\.|[^\s]", tex))
+
+
+def _measure(tokens: list[str], display: bool = True) -> float:
+    total, position = 0.0, 0
+    scripts = 0.0
+    big = False
+    while position < len(tokens):
+        token = tokens[position]
         position += 1
-    return glyphs
+        if token in "_^":
+            group, position = _group(tokens, position)
+            script = 0.7 * _measure(group)
+            total += max(0.0, script - scripts) if not big else max(0.0, script - 2)
+            scripts = max(scripts, script)
+            continue
+        scripts, big = 0.0, display and token in (r"\sum", r"\lim")
+        if token == r"\frac":
+            upper, position = _group(tokens, position)
+            lower, position = _group(tokens, position)
+            total += max(_measure(upper, False), _measure(lower, False))
+        elif token == "{":
+            group, position = _group(tokens, position - 1)
+            total += _measure(group, display)
+        elif token in "+-=" or token in (r"\sum", r"\lim", r"\leq", r"\geq"):
+            total += 2
+        elif token not in "{}&" and token[1:] not in _ACCENTS:
+            total += 1
+    return total
+
+
+def _group(tokens: list[str], position: int) -> tuple[list[str], int]:
+    if tokens[position] != "{":
+        return [tokens[position]], position + 1
+    depth, end = 1, position + 1
+    while depth:
+        depth += {"{": 1, "}": -1}.get(tokens[end], 0)
+        end += 1
+    return tokens[position + 1 : end - 1], end
 
 
 def badge(step: Step) -> str:
@@ -120,15 +112,21 @@ def myst(step: Step) -> str:
     """A labelled MyST equation with its reason and its check, for ``display`` in a chapter."""
     return (
         "````{div} hopmix-step\n"
-        f"```{{math}}\n:label: {step.label}\n\n{equation(step.statement)}\n```\n\n"
+        f"```{{math}}\n:label: {step.label}\n\n{shown(step)}\n```\n\n"
         f"[{badge(step)}]{{.check .{_CLASSES[step.kind]}}} {step.because}\n"
         "````\n"
     )
 
 
+def shown(step: Step) -> str:
+    """LaTeX of a step's equation, what moves and the indices behind the parameters."""
+    return equation(step.statement, step.derivation.dynamic | set(step.derivation.indices))
+
+
 def html(step: Step) -> str:
     """The same for a plain Jupyter front end, which knows MathJax but not MyST."""
-    return f"<div>\\[{equation(step.statement)}\\]</div><p><small><b>{badge(step)}</b> {step.because}</small></p>"
+    tex, reason = markup.escape(shown(step)), markup.escape(step.because)
+    return f"<div>\\[{tex}\\]</div><p><small><b>{markup.escape(badge(step))}</b> {reason}</small></p>"
 
 
 def document(derivation: Derivation) -> str:
@@ -138,17 +136,34 @@ def document(derivation: Derivation) -> str:
         r"\usepackage[T1]{fontenc}",
         r"\usepackage{amsmath,amssymb}",
         r"\setlength{\parindent}{0pt}\setlength{\parskip}{6pt}",
-        rf"\title{{{derivation.title}}}",
-        r"\author{hopmix: " + derivation.name.replace("_", r"\_") + "}",
+        rf"\title{{{_text(derivation.title)}}}",
+        rf"\author{{hopmix: {_text(derivation.name)}}}",
         r"\date{}",
         r"\begin{document}",
         r"\maketitle",
     ]
     for step in derivation.steps:
         lines += [
-            rf"\paragraph{{{step.id}}} ({badge(step)}) {step.because}",
+            rf"\paragraph{{{step.id}}} ({badge(step)}) {_text(step.because)}",
             rf"\begin{{equation}}\label{{{step.label}}}",
-            equation(step.statement),
+            shown(step),
             r"\end{equation}",
         ]
     return "\n".join([*lines, r"\end{document}", ""])
+
+
+def _text(words: str) -> str:
+    """Words for LaTeX: what stands between dollar signs is mathematics, everything else is taken literally."""
+    parts = words.split("$")
+    if len(parts) % 2 == 0:
+        return _literal(words)
+    return "".join(_formula(part) if position % 2 else _literal(part) for position, part in enumerate(parts))
+
+
+def _formula(tex: str) -> str:
+    return "$" + re.sub(r"(?<!\\)([%#])", r"\\\1", tex) + "$"
+
+
+def _literal(words: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "%#&_{}$" else c) for c in words)

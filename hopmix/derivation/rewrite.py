@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy as sp
 
 from hopmix.derivation.indexed import rename_bound
 from hopmix.derivation.rate import Rate, expand_rates
+from hopmix.derivation.scope import free_symbols, names
 
 _MOST_ROUNDS = 30
 
@@ -32,7 +34,12 @@ class Rule:
             if len(quantities) != 1:
                 raise ValueError(f"using: the left side of {equation} names no single quantity to replace")
             right, left = right * quantities[0] / left, quantities[0]
-        return cls(left, right, frozenset(left.free_symbols & indices))
+        if not isinstance(left, (sp.Symbol, sp.Indexed, Rate, sp.Derivative)):
+            raise ValueError(f"using: the left side of {equation} names no single quantity to replace")
+        variables = frozenset(free_symbols(left) & indices)
+        if loose := free_symbols(right) & indices - variables:
+            raise ValueError(f"using: {', '.join(sorted(map(str, loose)))} stands free on the right side of {equation} alone")
+        return cls(left, right, variables)
 
     def apply(self, expr: sp.Expr) -> sp.Expr:
         found = {}
@@ -58,10 +65,12 @@ def _match(pattern: sp.Basic, node: sp.Basic, variables: frozenset[sp.Symbol]) -
     return binding
 
 
+@lru_cache(maxsize=512)
 def rewrite(expr: sp.Expr, rules: tuple[Rule, ...], dynamic: frozenset[sp.Basic], differentiate: bool = True) -> sp.Expr:
     """Apply all rules and time derivatives until nothing changes; then, if asked, carry out the partial derivatives, and go on.
 
-    Raises RuntimeError when the rules do not come to an end.
+    Raises RuntimeError when the rules do not come to an end, ValueError for a partial derivative of something that holds another
+    quantity of `dynamic`: it may depend on the variable in a way that no rule has told.
     """
     expr = rename_bound(expr)
     for _ in range(_MOST_ROUNDS):
@@ -69,12 +78,23 @@ def rewrite(expr: sp.Expr, rules: tuple[Rule, ...], dynamic: frozenset[sp.Basic]
         for rule in rules:
             expr = rule.apply(expr)
         expr = expand_rates(expr, dynamic)
+        if expr == before:
+            _refuse_hidden_dependence(expr, dynamic)
         if expr == before and differentiate:
             expr = _carry_out_derivatives(expr)
         if expr == before:
             return expr
         expr = rename_bound(expr)
     raise RuntimeError(f"using: the equations rewrite each other without end, at {expr}")
+
+
+def _refuse_hidden_dependence(expr: sp.Expr, dynamic: frozenset[sp.Basic]) -> None:
+    for node in expr.atoms(sp.Derivative):
+        if isinstance(node.expr, sp.Symbol):
+            continue
+        variables = {v.base if isinstance(v, sp.Indexed) else v for v in node.variables}
+        if hidden := (names(node.expr) & dynamic) - variables:
+            raise ValueError(f"using: whether {', '.join(sorted(map(str, hidden)))} depends on {node.variables} is left open in {node}")
 
 
 def _carry_out_derivatives(expr: sp.Expr) -> sp.Expr:

@@ -14,11 +14,11 @@ x, y, g, tau, Xi, H, B = (IndexedBase(name) for name in ("x", "y", "g", "tau", "
 Xi_sym, Xi_anti = IndexedBase("Xi^+"), IndexedBase("Xi^-")
 delta, mu, sigma = IndexedBase("delta"), IndexedBase("mu"), IndexedBase("sigma")
 x_s, x_c, x_r, xi_s, xi_c, xi_r = (IndexedBase(name) for name in ("x^s", "x^c", "x^r", "xi^s", "xi^c", "xi^r"))
-W, V, F, h = (IndexedBase(name) for name in ("W", "V", "F", "h"))
+W, V, F, h, v = (IndexedBase(name) for name in ("W", "V", "F", "h", "v"))
 y_next = IndexedBase("y^+")
 
 E, E_v, L, L_v, L_t, U = symbols("E E_v L L_v L_t U", real=True)
-xbar, epsilon = Symbol("xbar", real=True), Symbol("epsilon", positive=True)
+xbar, vbar, epsilon = *symbols("xbar vbar", real=True), Symbol("epsilon", positive=True)
 rho, gamma, c, tau_v, eta, s, s_0 = symbols("rho gamma c tau_v eta s s_0", positive=True)
 u, q, q_0, t, theta = *symbols("u q q_0", real=True), *symbols("t theta", positive=True)
 Phi, f, f_prime = function_with_derivative("Phi", "f", "f'")
@@ -146,6 +146,18 @@ D.exact(
     Eq(total(H[i, I, j, J] * x[j, J], j, J), gamma * epsilon * (x[i, I] - xbar) / rho**3),
     "Neither does scaling the state, up to $\\epsilon$.",
     using=_HESSIAN,
+)
+D.define("probe-mean", Eq(vbar, total(v[j, J], j, J) / N), "The mean of any direction $v$.")
+D.exact(
+    "layernorm-convex",
+    Eq(
+        total(v[i, I] * H[i, I, j, J] * v[j, J], i, I, j, J),
+        gamma
+        / (N * rho**3)
+        * (N * rho**2 * total((v[j, J] - vbar) ** 2, j, J) - total((x[j, J] - xbar) * (v[j, J] - vbar), j, J) ** 2),
+    ),
+    "Never negative, by the inequality of Cauchy and Schwarz.",
+    using=("hessian", "layernorm-hessian", "probe-mean", "mean", "count"),
 )
 D.define("visible-energy", Eq(E_v, total(x[i, I] * g[i, I], i, I) - L_v), "The visible layer's own energy.", source=HAM)
 D.exact(
