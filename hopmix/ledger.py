@@ -201,7 +201,7 @@ def chapter_claims_markdown(chapter: str, verdicts: Iterable[Verdict] | None = N
     # Plain HTML links: the row is made by a page's cell, so no cross-reference can know it when this page is read.
     ledger = "../" * (len(PurePosixPath(page_of(chapter)).parts) - 2) + "ledger.html"
     lines = []
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.name):
+    for verdict in sorted(verdicts, key=_order_on_page):
         link = f'<a href="{ledger}#{anchor("claim", verdict.name)}">{html.escape(verdict.claim.kind)}</a>'
         lines.append(f"- **{verdict.word}** ({link}): {_one_line(verdict.claim.statement)}  \n  [{_evidence_markdown(verdict.evidence)}]{{.claim-what}}")
     return "\n".join(lines) + "\n" if lines else "This chapter makes no claim.\n"
@@ -214,8 +214,14 @@ def errata_markdown(verdicts: Iterable[Verdict] | None = None, part: str | None 
     """
     if verdicts is None:
         verdicts = [entry.check() for entry in errata(part)]
-    blocks = [_erratum_block(verdict) for verdict in sorted(verdicts, key=lambda verdict: verdict.name)]
+    blocks = [_erratum_block(verdict) for verdict in sorted(verdicts, key=_order_on_page)]
     return "\n".join(blocks) if blocks else "No erratum is known.\n"
+
+
+def _order_on_page(verdict: Verdict) -> tuple:
+    """The order in which a module states them, which follows its chapter."""
+    function = verdict.claim.function
+    return function.__module__, function.__code__.co_firstlineno, verdict.name
 
 
 def _erratum_block(verdict: Verdict) -> str:
@@ -223,11 +229,11 @@ def _erratum_block(verdict: Verdict) -> str:
     published, corrected = verdict.evidence.published, verdict.evidence.corrected
     seeds = f" (seeds {format_seeds(corrected.seeds)})" if corrected.seeds else ""
     body = (
-        f"**As published:**\n\n{entry.says.strip()}\n\n**Corrected:**\n\n{entry.corrected.strip()}\n\n"
+        f"**As found:**\n\n{entry.says.strip()}\n\n**Corrected:**\n\n{entry.corrected.strip()}\n\n"
         f"**The correction {verdict.word}:** {_one_line(corrected.what)}{seeds}\n\n"
         f"| form | measured | to be |\n| --- | --- | --- |\n"
-        f"| as published | {format_measured(published)} | {format_bound(published)} |\n"
-        f"| corrected | {format_measured(corrected)} | {format_bound(corrected)} |\n\n"
+        f"| as found | {_measured_cell(published)} | {format_bound(published)} |\n"
+        f"| corrected | {_measured_cell(corrected)} | {format_bound(corrected)} |\n\n"
         f"Code: `{entry.function.__module__}.{entry.function.__name__}`."
     )
     keys = source_keys(entry.source)
@@ -239,6 +245,10 @@ def _erratum_block(verdict: Verdict) -> str:
         f"{fence}{{admonition}} {_one_line(entry.where)} ({cited})\n:name: {anchor('erratum', entry.name)}\n"
         f":class: hopmix-erratum erratum-{word}\n\n{body}\n{fence}\n"
     )
+
+
+def _measured_cell(evidence: Evidence) -> str:
+    return format_measured(evidence) + (f" ({_one_line(evidence.detail)})" if evidence.detail else "")
 
 
 def _evidence_markdown(evidence: Evidence) -> str:

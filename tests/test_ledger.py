@@ -219,5 +219,5 @@ def test_an_erratum_is_one_block_with_its_anchor():
         assert tokens[0].info.startswith("{admonition} Eq. 3 ({cite}`karakida2024hierarchical`)")
         assert f":name: erratum-memory-hopfield-mixer-root-n\n:class: hopmix-erratum erratum-{word}\n" in tokens[0].content
         assert "x = 1" in tokens[0].content and "$x=2$" in tokens[0].content
-        assert "| as published | 1 | ≤ 0.5 |" in tokens[0].content
+        assert "| as found | 1 | ≤ 0.5 |" in tokens[0].content
         assert f"| corrected | {0 if stands else 1} | ≤ 0.5 |" in tokens[0].content

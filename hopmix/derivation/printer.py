@@ -133,7 +133,7 @@ class IndexedPrinter(LatexPrinter):
         order = len(expr.variables)
         sign = "d" if order == 1 and expr.expr.free_symbols == expr.variables[0].free_symbols and not isinstance(expr.expr, sp.Symbol) else r"\partial"
         power = f"^{{{order}}}" if order > 1 else ""
-        below = r" \, ".join(f"{sign} {self._print(variable)}" for variable in expr.variables)
+        below = r" \, ".join(f"{sign} {self._print(v)}" + (f"^{{{count}}}" if count > 1 else "") for v, count in expr.variable_count)
         if isinstance(expr.expr, (sp.Symbol, sp.Indexed)):
             return rf"\frac{{{sign}{power} {self._print(expr.expr)}}}{{{below}}}"
         body = self._operand(expr.expr)

@@ -15,7 +15,7 @@ from hopmix.derivation.printer import IndexedPrinter, common_factor, latex
 if TYPE_CHECKING:
     from hopmix.derivation.derivation import Derivation, Step
 
-WIDEST_LINE = 32
+WIDEST_LINE = 28
 _SHORT_LEFT = 12
 _RELATIONS = {"==": "=", "<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "!=": r"\neq"}
 _ACCENTS = {"dot", "bar", "left", "right", "begin", "end", "operatorname", "quad", ",", "!"}
@@ -39,7 +39,8 @@ def equation(statement: Relational, states: Collection[sp.Basic] = ()) -> str:
 
 def _lines(printer: IndexedPrinter, side: sp.Expr, room: float) -> list[str]:
     """One side in lines no wider than `room` where its terms allow it; every line but the first begins with a sign."""
-    terms = printer.ordered_terms(side) if side.is_Add and common_factor(side) is None else [side]
+    whole = not side.is_Add or (common_factor(side) is not None and width(printer.doprint(side)) <= room)
+    terms = [side] if whole else printer.ordered_terms(side)
     lines: list[str] = []
     for position, term in enumerate(terms):
         tex = printer.doprint(term)
@@ -77,8 +78,10 @@ def _measure(tokens: list[str], display: bool = True) -> float:
         elif token == "{":
             group, position = _group(tokens, position - 1)
             total += _measure(group, display)
-        elif token in "+-=" or token in (r"\sum", r"\lim", r"\leq", r"\geq"):
+        elif token in "+-=" or token in (r"\lim", r"\leq", r"\geq"):
             total += 2
+        elif token == r"\sum":
+            total += 3 if display else 2
         elif token not in "{}&" and token[1:] not in _ACCENTS:
             total += 1
     return total

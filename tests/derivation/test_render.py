@@ -122,7 +122,7 @@ def test_widths_count_what_is_seen():
     assert render.width(r"\alpha \bar{x}") == 2
     assert render.width(r"x_{abcdefghij}") == pytest.approx(8)
     assert render.width(r"x_{ab}^{cd}") == pytest.approx(1 + 1.4)
-    assert render.width(r"\sum_{i} x") == 3 < render.width(r"\frac{\sum_{i} x}{y}")
+    assert render.width(r"\sum_{i} x") == 4 < render.width(r"\frac{\sum_{i} x}{yz}") + 1
 
 
 STEPS = [(name, step.id) for name, derivation_ in derivations().items() for step in derivation_.steps]

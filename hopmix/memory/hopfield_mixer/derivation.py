@@ -20,10 +20,11 @@ y_next = IndexedBase("y^+")
 E, E_v, L, L_v, L_t, U = symbols("E E_v L L_v L_t U", real=True)
 xbar, vbar, epsilon = *symbols("xbar vbar", real=True), Symbol("epsilon", positive=True)
 rho, gamma, c, tau_v, eta, s, s_0 = symbols("rho gamma c tau_v eta s s_0", positive=True)
-u, q, q_0, t, theta = *symbols("u q q_0", real=True), *symbols("t theta", positive=True)
+u, f_G, Phi_G, q, q_0, t, theta = *symbols("u f_G Phi_G q q_0", real=True), *symbols("t theta", positive=True)
 Phi, f, f_prime = function_with_derivative("Phi", "f", "f'")
 
-HAM, LARGE, MIXER, GELU, LN = "krotov2021hierarchical", "krotov2021large", "karakida2024hierarchical", "hendrycks2016gelu", "ba2016layer"
+HAM, LARGE, MIXER = "krotov2021hierarchical", "krotov2021large", "karakida2024hierarchical"
+GELU, LN, ENERGY_TRANSFORMER = "hendrycks2016gelu", "ba2016layer", "hoover2023energy"
 
 DERIVATION = Derivation(
     "memory/hopfield_mixer",
@@ -79,7 +80,7 @@ D.define("antisymmetric-part", Eq(Xi_anti[m, n], (Xi[m, n] - Xi[n, m]) / 2), "Wh
 D.exact(
     "energy-force",
     Eq(Rate(E), total(Rate(g[m]) * (x[m] - total(Xi_sym[m, n] * g[n], n)), m)),
-    "The Legendre structure cancels every $\\dot x$.",
+    "The velocities enter only through $\\dot g$.",
     using=("energy", "lagrangian-rate", "symmetric-part"),
 )
 D.exact(
@@ -95,7 +96,7 @@ D.define("positive-hessian", Eq(H[m, n], total(B[m, r] * B[n, r], r)), "A positi
 D.exact(
     "squares",
     Eq(total(Rate(x[m]) * H[m, n] * Rate(x[n]), m, n), total(total(B[m, r] * Rate(x[m]), m) ** 2, r)),
-    "The first term of the rate is then a sum of squares in every layer.",
+    "The term of the rate with $H$ is then a sum of squares in every layer.",
     using=("positive-hessian",),
 )
 
@@ -112,7 +113,7 @@ D.define(
     "layernorm-lagrangian",
     Eq(L_v, gamma * N * rho + total(delta[j, J] * x[j, J], j, J)),
     "A scalar gain $\\gamma$ and any shift $\\delta$.",
-    source=MIXER,
+    source=ENERGY_TRANSFORMER,
 )
 D.define("layernorm", Eq(g[i, I], gamma * (x[i, I] - xbar) / rho + delta[i, I]), "LayerNorm over all tokens and channels.", source=LN)
 _LN = ("layernorm-lagrangian", "layernorm", "radius", "mean", "count")
@@ -152,9 +153,8 @@ D.exact(
     "layernorm-convex",
     Eq(
         total(v[i, I] * H[i, I, j, J] * v[j, J], i, I, j, J),
-        gamma
-        / (N * rho**3)
-        * (N * rho**2 * total((v[j, J] - vbar) ** 2, j, J) - total((x[j, J] - xbar) * (v[j, J] - vbar), j, J) ** 2),
+        gamma / rho * total((v[j, J] - vbar) ** 2, j, J)
+        - gamma / (N * rho**3) * total((x[j, J] - xbar) * (v[j, J] - vbar), j, J) ** 2,
     ),
     "Never negative, by the inequality of Cauchy and Schwarz.",
     using=("hessian", "layernorm-hessian", "probe-mean", "mean", "count"),
@@ -178,26 +178,36 @@ D.exact(
 D.exact(
     "token-energy",
     Eq(total(x[i, J] * gamma * (x[i, J] - mu[i]) / sigma[i], J) - gamma * C * sigma[i], -gamma * C * epsilon / sigma[i]),
-    "So is the energy of a token: it vanishes at $\\epsilon=0$.",
+    "The energy of a token vanishes at $\\epsilon=0$ too.",
     using=("token-radius", "token-mean"),
 )
 
 # 3. GELU is the derivative of a Lagrangian that is not convex.
-_gelu = u / 2 * (1 + erf(u / sqrt(2)))
-_gelu_lagrangian = Rational(1, 4) * (u**2 + (u**2 - 1) * erf(u / sqrt(2)) + u * sqrt(2 / pi) * exp(-(u**2) / 2))
-D.exact("gelu-lagrangian", Eq(Derivative(_gelu_lagrangian, u), _gelu), "The Lagrangian of GELU, zero at the origin.", source=GELU)
-D.exact("gelu-lagrangian-left", Eq(Limit(_gelu_lagrangian, u, -oo), Rational(1, 4)), "It levels off on the left.")
-_slope = (1 + erf(u / sqrt(2))) / 2 + u * exp(-(u**2) / 2) / sqrt(2 * pi)
-D.exact("gelu-slope", Eq(Derivative(_gelu, u), _slope), "The curvature of GELU's Lagrangian.")
+D.define("gelu", Eq(f_G, u / 2 * (1 + erf(u / sqrt(2)))), "GELU in its exact form.", source=GELU)
+D.define(
+    "gelu-lagrangian",
+    Eq(Phi_G, u**2 / 4 + u * exp(-(u**2) / 2) / sqrt(8 * pi) + (u**2 - 1) * erf(u / sqrt(2)) / 4),
+    "Its Lagrangian, zero at the origin.",
+)
+D.exact("gelu-gradient", Eq(Derivative(Phi_G, u), f_G), "GELU is its derivative.", using=("gelu-lagrangian", "gelu"))
+D.exact("gelu-lagrangian-left", Eq(Limit(Phi_G, u, -oo), Rational(1, 4)), "Far to the left it is bounded, and so is the energy.", using=("gelu-lagrangian",))
+D.exact(
+    "gelu-slope",
+    Eq(Derivative(f_G, u), (1 + u * sqrt(2 / pi) * exp(-(u**2) / 2) + erf(u / sqrt(2))) / 2),
+    "The curvature of the Lagrangian.",
+    using=("gelu",),
+)
 D.exact(
     "gelu-curvature",
-    Eq(Derivative(_slope, u), (2 - u**2) * exp(-(u**2) / 2) / sqrt(2 * pi)),
-    "The slope of GELU is extreme at $u=\\pm\\sqrt2$ and nowhere else.",
+    Eq(Derivative(f_G, (u, 2)), (2 - u**2) * exp(-(u**2) / 2) / sqrt(2 * pi)),
+    "So the slope of GELU is extreme at $u=\\pm\\sqrt2$ and nowhere else.",
+    using=("gelu",),
 )
 D.exact(
     "gelu-lowest-slope",
-    Eq(Limit(_slope, u, -sqrt(2)), (1 - erf(1)) / 2 - exp(-1) / sqrt(pi)),
+    Eq(Limit(Derivative(f_G, u), u, -sqrt(2), "+-"), (1 - erf(1)) / 2 - exp(-1) / sqrt(pi)),
     "About $-0.129$: there the Lagrangian is concave.",
+    using=("gelu",),
 )
 
 # 4. Three layers. Hidden units carry a token index or a channel index of the visible layer along.
@@ -225,11 +235,12 @@ D.exact(
     "It sees only the sum over channels and answers every channel alike.",
     using=("rank-one-synapse",),
 )
-_relaxed = u + (q_0 - u) * exp(-t / theta)
-D.exact("relaxation", Eq(theta * Derivative(_relaxed, t), u - _relaxed), "A hidden unit $q(t)$ under constant drive $u$, from $q_0$, with time constant $\\theta$.")
-D.exact("fast-limit", Eq(Limit(_relaxed, theta, 0, "+"), u), "A fast hidden unit equals its drive.")
-D.define("fast-token", Eq(x_s[alpha, I], total(xi_s[alpha, I, j, J] * g[j, J], j, J)), "Adiabatic limit of the token memory.", source=MIXER)
-D.define("fast-channel", Eq(x_c[i, beta], total(xi_c[i, beta, j, J] * g[j, J], j, J)), "Adiabatic limit of the channel memory.", source=MIXER)
+D.define("relaxation", Eq(q, u + (q_0 - u) * exp(-t / theta)), "A hidden unit $q$ under constant drive $u$.")
+D.exact("relaxation-motion", Eq(theta * Derivative(q, t), u - q), "It obeys the equation of motion with time constant $\\theta$.", using=("relaxation",))
+D.exact("relaxation-start", Eq(Limit(q, t, 0, "+"), q_0), "It starts where it should.", using=("relaxation",))
+D.exact("fast-limit", Eq(Limit(q, theta, 0, "+"), u), "A fast hidden unit equals its drive, at any time $t>0$.", using=("relaxation",))
+D.define("fast-token", Eq(x_s[alpha, I], total(xi_s[alpha, I, j, J] * g[j, J], j, J)), "Adiabatic limit of the token memory.", source=HAM)
+D.define("fast-channel", Eq(x_c[i, beta], total(xi_c[i, beta, j, J] * g[j, J], j, J)), "Adiabatic limit of the channel memory.", source=HAM)
 D.define(
     "visible-drive",
     Eq(F[i, I], total(xi_s[alpha, J, i, I] * f(x_s[alpha, J]), alpha, J) + total(xi_c[j, beta, i, I] * f(x_c[j, beta]), j, beta)),
@@ -250,7 +261,7 @@ D.define(
         - total(f(x_c[i, beta]) * xi_c[i, beta, j, J] * g[j, J], i, beta, j, J),
     ),
     "The energy above for three layers with symmetric synapses.",
-    source=MIXER,
+    source=HAM,
 )
 _interaction = -total(Phi(total(W[alpha, j] * g[j, I], j)), alpha, I) - total(Phi(total(V[beta, J] * g[i, J], J)), i, beta)
 D.exact(
@@ -268,7 +279,7 @@ D.exact(
     using=_LN,
 )
 D.define("visible-activation-rate", Eq(Rate(g[i, I]), total(H[i, I, j, J] * Rate(x[j, J]), j, J)), "The chain rule again.")
-D.define("visible-motion", Eq(tau_v * Rate(x[i, I]), F[i, I] - x[i, I]), "Only the visible layer moves.", source=MIXER)
+D.define("visible-motion", Eq(tau_v * Rate(x[i, I]), F[i, I] - x[i, I]), "Only the visible layer moves by itself.", source=HAM)
 D.exact(
     "adiabatic-rate",
     Eq(Rate(E), -tau_v * total(Rate(x[i, I]) * H[i, I, j, J] * Rate(x[j, J]), i, I, j, J)),
@@ -304,11 +315,11 @@ D.define("geometric-gauge", Eq(_y[ell], _x[ell] / (1 - eta) ** ell), "With the l
 D.exact(
     "skip-geometric",
     Eq(_y[ell + 1], _y[ell] + eta * F[ell] / (1 - eta) ** (ell + 1)),
-    "Again a skip connection; the factor belongs into the output weights of block $\\ell$. At $\\eta=1/2$ it is $2^\\ell$.",
+    "Again a skip connection; the factor belongs in the output weights of block $\\ell$. At $\\eta=1/2$ it is $2^\\ell$.",
     using=("geometric-gauge", "constant-step"),
 )
-D.define("leakless-flow", Eq(Rate(y[i, I]), F[i, I]), "Or in continuous time, without leak.")
-D.define("clock", Eq(Rate(s), 1), "Time itself.")
+D.define("leakless-flow", Eq(Rate(y[i, I]), F[i, I]), "Or in continuous time, without leak, in units of $\\tau_v$.")
+D.define("clock", Eq(Rate(s), 1), "$s$ is its time.")
 D.exact(
     "flow-gauge",
     Eq(Rate(y[i, I] / (s_0 + s)) / Rate(log((s_0 + s) / s_0)), F[i, I] - y[i, I] / (s_0 + s)),

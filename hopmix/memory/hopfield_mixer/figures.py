@@ -52,7 +52,7 @@ def leak_as_gauge(result: Result) -> Figure:
     shown = slice(None, None, max(1, len(blocks) // 12))
     band(length, blocks, [t["skip_radius"] for t in result.trials], COLOURS["skip"], "skip connection, no leak")
     points(length, blocks[shown], [t["leaky_radius"][shown] for t in result.trials], COLOURS["leaky"], "leak, shrinking steps")
-    length.set(ylabel="length of the state", yscale="log")
+    length.set(ylabel="rms of the state", yscale="log")
     length.legend()
     band(energy, blocks, [t["skip_energy"] for t in result.trials], COLOURS["skip"], "skip connection, no leak")
     points(energy, blocks[shown], [t["leaky_energy"][shown] for t in result.trials], COLOURS["leaky"], "leak, shrinking steps")
