@@ -13,6 +13,7 @@ import sympy as sp
 from sympy.core.relational import Relational
 
 from hopmix.derivation import checks, render
+from hopmix.derivation.arguments import check_sampling, check_sizes, check_statement
 from hopmix.derivation.rewrite import Rule, rewrite
 from hopmix.derivation.scope import check_scopes, entry_ranges, free_symbols, names
 
@@ -96,6 +97,11 @@ class Derivation:
         indices: Mapping[sp.Symbol, sp.Expr],
         dynamic: Iterable[sp.Basic] = (),
     ):
+        for argument, value in (("name", name), ("title", title)):
+            if not isinstance(value, str) or not value:
+                raise TypeError(f"{argument}: needs words, found {value!r}")
+        if isinstance(sources, str) or not isinstance(indices, Mapping):
+            raise TypeError(f"sources, indices: need a sequence of bib keys and a mapping, found {sources!r} and {indices!r}")
         self.name, self.title, self.sources = name, title, tuple(sources)
         self.indices = dict(indices)
         self.dynamic = frozenset(dynamic)
@@ -113,7 +119,10 @@ class Derivation:
         return self._steps[step_id]
 
     def label(self, step_id: str) -> str:
-        """The equation label of a step, the same in pages, citations and LaTeX."""
+        """The equation label of a step, the same in pages, citations and LaTeX. Raises KeyError for an unknown step."""
+        return self._label(self[step_id].id)
+
+    def _label(self, step_id: str) -> str:
         return f"{self.name.rsplit('/', 1)[-1].replace('_', '-')}-{step_id}"
 
     def define(self, step_id: str, statement: sp.Eq, because: str, **options) -> Step:
@@ -137,22 +146,21 @@ class Derivation:
             raise ValueError(f"step_id: needs lower-case words joined by -, as a label does, found {step_id!r}")
         if step_id in self._steps:
             raise ValueError(f"step_id: {self.name} already has a step {step_id!r}")
-        if not isinstance(statement, Relational) or kind != "numeric" and not isinstance(statement, sp.Eq):
-            allowed = "an equation or inequality" if kind == "numeric" else "an equation"
-            raise TypeError(f"statement: {step_id} ({kind}) needs {allowed}, found {statement!r}")
+        check_statement(step_id, kind, statement)
         if not isinstance(because, str) or not because.strip():
             raise TypeError(f"because: {step_id} needs a reason in words, found {because!r}")
         using = options.get("using", ())
         for earlier in using:
             if earlier not in self._steps:
                 raise ValueError(f"using: {step_id} uses {earlier!r}, which is no earlier step of {self.name}")
-        if kind == "exact at sizes" and not options["sizes"]:
-            raise ValueError(f"sizes: {step_id} needs at least one assignment of sizes, found none")
-        if kind == "numeric" and (options["points"] < 1 or options["digits"] < 1):
-            raise ValueError(f"points, digits: {step_id} needs at least 1 of each, found {options['points']} and {options['digits']}")
         check_scopes(statement, self.indices)
+        if kind == "exact at sizes":
+            check_sizes(step_id, options["sizes"], self.indices)
+        if kind == "numeric":
+            known = names(statement).union(*(names(self[earlier].statement) for earlier in using))
+            check_sampling(step_id, options["points"], options["digits"], options.get("ranges", {}), known)
         self._check_names(step_id, statement, using)
-        step = Step(step_id, self.label(step_id), statement, because, kind, derivation=self, **options)
+        step = Step(step_id, self._label(step_id), statement, because, kind, derivation=self, **options)
         self._steps[step_id] = step
         if kind == "definition":
             self._note_dependence(statement)
@@ -204,12 +212,12 @@ class Derivation:
         return self._checked[step_id]
 
     def with_statement(self, step_id: str, statement: Relational) -> Derivation:
-        """A copy in which one step states something else: what a reader changes to see what depends on it."""
+        """A copy in which one step states something else: what a reader changes to see what depends on it. Raises as adding a step does."""
+        check_statement(step_id, self[step_id].kind, statement)
         copy = Derivation(self.name, self.title, self.sources, self.indices, self.dynamic)
         for step in self.steps:
             changed = replace(step, derivation=copy, statement=statement if step.id == step_id else step.statement)
             copy._steps[step.id] = changed
-        self[step_id]
         touched = {step_id}
         for step in self.steps:
             if step.id in touched or touched & set(step.using):
@@ -224,6 +232,8 @@ class Derivation:
 
     def rules(self, step_ids: Iterable[str]) -> tuple[Rule, ...]:
         """The equations of these steps, read from left to right."""
+        if isinstance(step_ids, str):
+            raise TypeError(f"step_ids: needs a collection of step ids, found the string {step_ids!r}")
         return tuple(Rule.from_equation(self[name].statement, frozenset(self.indices)) for name in step_ids)
 
     def residual(self, step_id: str, differentiate: bool = True) -> sp.Expr:

@@ -238,3 +238,68 @@ def test_random_numbers_see_every_way_indices_can_coincide():
 
 def test_labels_follow_the_chapter():
     assert quadratic().label("rate") == "toy-model-rate" == quadratic()["rate"].label
+
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ([{S: 0, C: 1}], "whole numbers from 1"),
+        ([{S: 2, C: 2}, {S: -2, C: 2}], "whole numbers from 1"),
+        ([{S: True}], "whole numbers from 1"),
+        ([{"S": 2}], "needs size symbols"),
+        ([], "at least one assignment"),
+    ],
+)
+def test_sizes_at_which_nothing_would_be_checked_are_refused(sizes, words):
+    with pytest.raises(ValueError, match=words):
+        fresh().exact_at_sizes("wrong", sp.Eq(x[i], 7 * x[i]), "Because.", sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ranges": {a: (1, 1), u: (0, 1)}}, "low < high for a"),
+        ({"ranges": {a: (2, 1)}}, "low < high for a"),
+        ({"ranges": {a: (0, float("inf"))}}, "both finite"),
+        ({"ranges": {sp.Symbol("other"): (0, 1)}}, "other does not occur"),
+        ({"points": 0}, "at least 1"),
+    ],
+)
+def test_samples_that_would_show_nothing_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        fresh().numeric("wrong", sp.Eq(a, u), "Because.", **options)
+
+
+def test_points_must_be_a_number():
+    with pytest.raises(TypeError, match="points: wrong needs a whole number, found '3'"):
+        fresh().numeric("wrong", sp.Eq(a, u), "Because.", points="3")
+
+
+def test_difference_is_no_statement():
+    with pytest.raises(TypeError, match="an equation or one of <="):
+        fresh().numeric("wrong", sp.Ne(a, u), "Because.")
+
+
+@pytest.mark.parametrize("statement", [None, True, "a = b", sp.Le(a, u), sp.Eq(a, a)])
+def test_a_changed_statement_must_be_one_of_its_kind(statement):
+    derivation = fresh()
+    derivation.exact("right", sp.Eq((a + u) ** 2, a**2 + 2 * a * u + u**2), "Because.")
+    with pytest.raises(TypeError, match="right .exact. needs an equation, found"):
+        derivation.with_statement("right", statement)
+    with pytest.raises(ValueError, match="says nothing"):
+        derivation.with_statement("right", sp.Eq(a, a, evaluate=False))
+
+
+def test_labels_and_rules_are_of_known_steps():
+    derivation = fresh()
+    with pytest.raises(KeyError, match="no step 'nope'"):
+        derivation.label("nope")
+    with pytest.raises(TypeError, match="found the string 'nope'"):
+        derivation.rules("nope")
+
+
+@pytest.mark.parametrize(("options", "words"), [({"name": None}, "name: needs words"), ({"title": ""}, "title: needs words"), ({"sources": "key"}, "sources"), ({"indices": None}, "indices")])
+def test_a_derivation_needs_its_parts(options, words):
+    with pytest.raises(TypeError, match=words):
+        Derivation(**{"name": "part/chapter", "title": "A title", "sources": (), "indices": {i: S}} | options)

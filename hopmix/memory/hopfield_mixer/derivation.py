@@ -190,7 +190,7 @@ D.define(
     "Its Lagrangian, zero at the origin.",
 )
 D.exact("gelu-gradient", Eq(Derivative(Phi_G, u), f_G), "GELU is its derivative.", using=("gelu-lagrangian", "gelu"))
-D.exact("gelu-lagrangian-left", Eq(Limit(Phi_G, u, -oo), Rational(1, 4)), "Far to the left it is bounded, and so is the energy.", using=("gelu-lagrangian",))
+D.exact("gelu-lagrangian-left", Eq(Limit(Phi_G, u, -oo), Rational(1, 4)), "It stays bounded on the left.", using=("gelu-lagrangian",))
 D.exact(
     "gelu-slope",
     Eq(Derivative(f_G, u), (1 + u * sqrt(2 / pi) * exp(-(u**2) / 2) + erf(u / sqrt(2))) / 2),
