@@ -34,13 +34,15 @@ test: $(ready)  ## all tests; the browser tests build the site if they must
 	$(python) -m pytest -n 2
 
 lab: $(ready)  ## JupyterLab with the chapters and the labs
-	$(python) -m jupyterlab
+	$(python) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 pdf: $(ready)  ## the whole book as one PDF, printed by Chromium
 	$(python) book/_ext/build.py pdf
 
 serve: $(ready)  ## show the built site on this machine only (PORT=8000)
 	@test -f _build/html/index.html || { echo "There is no site yet: run make book first." >&2; exit 1; }
+	@$(python) -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1])))' "$(PORT)" 2>/dev/null || \
+	  { echo "Port $(PORT) is taken, or none that can be used: name another one with make serve PORT=…" >&2; exit 1; }
 	@echo "The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
 	@$(python) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
@@ -64,7 +66,7 @@ lock:  ## resolve the dependencies anew into requirements.lock
 	@echo "requirements.lock is new: run make test before you commit it."
 
 clean:  ## remove everything built, keep the environment
-	rm -rf _build dist .pytest_cache .hypothesis .import_linter_cache
+	rm -rf _build dist results/.partial .pytest_cache .hypothesis .import_linter_cache
 
 distclean: clean  ## remove the environment too
 	rm -rf .venv

@@ -46,15 +46,30 @@ def site_url() -> str | None:
     text = os.environ.get("HOPMIX_SITE_URL", "")
     if not text:
         return None
-    parts = urlsplit(text)
-    # Braces, quotes and spaces would break out of the BibTeX and HTML the address is put into.
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or re.search(r"[\s{}\"'<>\\]", text):
+    if not _is_site(text):
         raise ValueError(f"HOPMIX_SITE_URL: {text!r} is no address of a site; allowed: http://… or https://…, without ? and #")
     return text.rstrip("/")
 
 
+def _is_site(text: str) -> bool:
+    # Braces, quotes and spaces would break out of the BibTeX and HTML the address is put into.
+    if re.search(r"[\s{}\"'<>\\?#]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:  # a port that is no number, half a bracket
+        return False
+    return sound and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def permalink(docname: str, fragment: str = "") -> str:
-    """The address of a page ("book/memory/hopfield_mixer") or of an anchor on it; relative to the site's root without a site address."""
+    """The address of a page ("book/memory/hopfield_mixer") or of an anchor on it; relative to the site's root without a site address.
+
+    Raises ValueError for an empty name of a page.
+    """
+    if not docname.strip("/ "):
+        raise ValueError(f"docname: {docname!r} names no page; allowed: one such as 'book/index'")
     address = f"{quote(docname.strip('/'))}.html" + (f"#{quote(fragment)}" if fragment else "")
     return f"{site_url()}/{address}" if site_url() else address
 
@@ -76,15 +91,21 @@ def bibliography() -> dict[str, str]:
 def parse_bibtex(text: str) -> dict[str, str]:
     """Split BibTeX into raw entries by counting braces; text between entries is a comment, as BibTeX has it.
 
-    Raises ValueError for an entry that never ends, and for a key used twice.
+    Raises ValueError for an entry that never ends or stands in parentheses, and for a key used twice.
 
     >>> parse_bibtex("@misc{a1, title={On {B}}}  words  @book{b2, year=1999}")
     {'a1': '@misc{a1, title={On {B}}}', 'b2': '@book{b2, year=1999}'}
     """
     entries: dict[str, str] = {}
-    start = re.compile(r"@(\w+)\s*\{\s*([^\s,{}]*)")
+    # An address such as name@host is no entry, nor are words in parentheses, which have no key with a comma.
+    start = re.compile(r"(?<!\w)@(\w+)\s*(?:\{\s*([^\s,{}]*)|\(\s*([^\s,(){}=]+)\s*,)")
     position = 0
     while match := start.search(text, position):
+        if match[3]:
+            if match[1].lower() != "comment":
+                raise ValueError(f"text: the BibTeX entry {match[3]!r} stands in parentheses; allowed: @{match[1]}{{…}}")
+            position = match.end()
+            continue
         depth, position = 0, text.index("{", match.start())
         while True:
             if position >= len(text):
@@ -120,13 +141,16 @@ def page(docname: str, title: str | None = None, source_keys: tuple[str, ...] = 
 
 
 def find(label: str) -> Citation:
-    """The citation of a label, or of the HTML anchor that ends a permalink.
+    """The citation of a label, of the HTML anchor that ends a permalink, or of a page by its file ("book/memory/hopfield_mixer.md").
 
-    Raises UnknownLabel, naming the nearest labels.
+    Raises UnknownLabel, naming the nearest labels, and TypeError for what is no text.
     """
+    if not isinstance(label, str):
+        raise TypeError(f"label: {label!r} is {type(label).__name__}; allowed: str")
     known = []
+    wanted = label.removesuffix(".md")
     for name, fragment, make in _items():
-        if label in (name, fragment) and label:
+        if wanted in (name, fragment) and wanted:
             return make()
         known.append(name)
     raise UnknownLabel(_unknown(label, known))
@@ -167,7 +191,7 @@ def _items() -> Iterator[tuple[str, str, partial]]:
         else:
             yield docname, "", partial(page, docname)
     for docname, figure, title in _figures():
-        yield figure, "", partial(_citation, figure, "figure", title, docname, figure)
+        yield figure, "", partial(_figure, figure, title, docname)
     for claim in claims():
         fragment = anchor("claim", claim.name)
         yield claim.name, fragment, partial(_citation, claim.name, "claim", claim.statement, "book/ledger", fragment, source_keys(claim.source))
@@ -179,13 +203,21 @@ def _items() -> Iterator[tuple[str, str, partial]]:
         for step in derivation.steps:
             label = derivation.label(step.id)
             keys = source_keys(step.source) or source_keys(derivation.sources)
-            title = f"{derivation.title}: {step.id.replace('-', ' ')}"
+            title = f"{derivation.title}: equation {step.id}"
             yield label, f"equation-{label}", partial(_citation, label, "equation", title, page_of(chapter), f"equation-{label}", keys)
 
 
 def _chapter(chapter: str, title: str) -> Citation:
+    return page(page_of(chapter), title, _sources_of(chapter))
+
+
+def _figure(label: str, title: str, docname: str) -> Citation:
+    return _citation(label, "figure", title, docname, label, _sources_of(docname.removeprefix("book/")))
+
+
+def _sources_of(chapter: str) -> tuple[str, ...]:
     derivation = _derivations().get(chapter)
-    return page(page_of(chapter), title, source_keys(derivation.sources) if derivation else ())
+    return source_keys(derivation.sources) if derivation else ()
 
 
 def _derivations() -> dict:

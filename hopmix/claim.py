@@ -33,8 +33,9 @@ class Evidence:
     """One measured number and the bound it is held against.
 
     what: the measured thing in words; relation: "<=", ">=" or "between" (ends included); bound: a number, or (low, high) for
-    "between"; spread: the standard error over the seeds, if there is one. Raises ValueError for an unknown relation or a
-    bound that is not a number or does not fit the relation.
+    "between"; spread: the standard error over the seeds, if there is one. Raises ValueError for an empty ``what``, an unknown
+    relation, a bound that is not a number or does not fit the relation, or a negative spread, and TypeError for what is no
+    number where one belongs.
     """
 
     what: str
@@ -47,19 +48,22 @@ class Evidence:
     detail: str = ""
 
     def __post_init__(self):
+        _need(what=self.what)
         if self.relation not in RELATIONS:
             raise ValueError(f"relation: {self.relation!r} is unknown; allowed: {', '.join(RELATIONS)}")
         pair = isinstance(self.bound, (tuple, list))
         if pair != (self.relation == "between") or (pair and len(self.bound) != 2):
             raise ValueError(f"bound: {self.bound!r} does not fit {self.relation!r}; allowed: (low, high) for between, else a number")
-        bound = tuple(map(float, self.bound)) if pair else float(self.bound)
+        bound = tuple(_number("bound", end) for end in self.bound) if pair else _number("bound", self.bound)
         if any(map(math.isnan, bound if pair else (bound,))) or (pair and bound[0] > bound[1]):
             raise ValueError(f"bound: {self.bound!r} is no bound; allowed: numbers, low <= high")
         # Tensors and numpy scalars are welcome; what is kept is plain.
         object.__setattr__(self, "bound", bound)
-        object.__setattr__(self, "measured", float(self.measured))
-        object.__setattr__(self, "seeds", tuple(map(int, self.seeds)))
-        object.__setattr__(self, "spread", None if self.spread is None else float(self.spread))
+        object.__setattr__(self, "measured", _number("measured", self.measured))
+        object.__setattr__(self, "seeds", _seeds(self.seeds))
+        object.__setattr__(self, "spread", None if self.spread is None else _number("spread", self.spread))
+        if self.spread is not None and self.spread < 0:
+            raise ValueError(f"spread: {self.spread} is negative; allowed: a standard error, 0 or more, or None")
 
     @classmethod
     def at_most(cls, what: str, measured: float, bound: float, **details) -> "Evidence":
@@ -85,10 +89,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Refutation:
-    """The published statement held against the same measurement as the corrected one. It stands when only the second holds."""
+    """The published statement held against the same measurement as the corrected one. It stands when only the second holds.
+
+    Raises TypeError for what is no Evidence.
+    """
 
     published: Evidence
     corrected: Evidence
+
+    def __post_init__(self):
+        for argument, value in vars(self).items():
+            if not isinstance(value, Evidence):
+                raise TypeError(f"{argument}: {type(value).__name__} is no evidence; allowed: Evidence")
 
     @property
     def holds(self) -> bool:
@@ -116,6 +128,14 @@ class Verdict:
         return self.claim.words[0] if self.holds else self.claim.words[1]
 
 
+def evidence_folder() -> Path | None:
+    """The folder of HOPMIX_EVIDENCE, which may not exist yet; None if it is not set. Raises ValueError if it is a file."""
+    text = os.environ.get("HOPMIX_EVIDENCE")
+    if text and Path(text).exists() and not Path(text).is_dir():
+        raise ValueError(f"HOPMIX_EVIDENCE: {text!r} is a file; allowed: a folder")
+    return Path(text) if text else None
+
+
 class _Checked:
     """What claims and errata share: running the function, and the store of verdicts."""
 
@@ -136,17 +156,17 @@ class _Checked:
     def check(self) -> Verdict:
         """Measure now. With the environment variable HOPMIX_EVIDENCE naming a folder, a verdict made there by the very same
         sources and libraries is taken instead, and a new one is stored."""
-        folder = os.environ.get("HOPMIX_EVIDENCE")
+        folder = evidence_folder()
         # The digest knows hopmix alone: a claim made elsewhere, in a notebook say, may have changed without it.
-        if not folder or not self.function.__module__.startswith("hopmix."):
+        if folder is None or not self.function.__module__.startswith("hopmix."):
             return self._measure()
-        path = Path(folder) / f"{self.name}.json"
+        path = folder / f"{self.name}.json"
         key = {"name": self.name, "sources": source_digest(), "libraries": library_versions()}
         stored = _read_verdict(path, key)
         if stored is not None:
             return Verdict(self, *stored)
         verdict = self._measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         content = {"key": key, "seconds": verdict.seconds, **_plain(verdict.evidence)}
         write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
         return verdict
@@ -249,6 +269,20 @@ def _need(**texts: str) -> None:
     for argument, text in texts.items():
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{argument}: {text!r} is empty; allowed: some text")
+
+
+def _number(argument: str, value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument}: {value!r} is {type(value).__name__}; allowed: a number") from None
+
+
+def _seeds(seeds) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, seeds))
+    except (TypeError, ValueError):
+        raise TypeError(f"seeds: {seeds!r} is {type(seeds).__name__}; allowed: whole numbers, such as (0, 1, 2)") from None
 
 
 def source_keys(source: str | tuple[str, ...] | None) -> tuple[str, ...]:

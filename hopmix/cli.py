@@ -7,6 +7,7 @@ Answers go to stdout (only JSON there with --json), progress and errors to stder
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
@@ -15,12 +16,15 @@ from typing import Annotated, Any
 
 import typer
 
+import hopmix
 from hopmix import cite as citing
 from hopmix.chapter import chapters
-from hopmix.claim import Claim, Erratum, Evidence, claims, errata
-from hopmix.experiment import CorruptResult, ExperimentBusy, NotFinite, ResultMismatch, experiments
-from hopmix.ledger import format_bound, format_measured, format_number
+from hopmix.claim import Claim, Erratum, claims, errata, evidence_folder
+from hopmix.experiment import ExperimentBusy, MissingDevice, experiments
+from hopmix.ledger import format_number
 from hopmix.provenance import write_atomically
+from hopmix.report import failed, is_absent_extra, tally, verify_claim, verify_derivation
+from hopmix.result import CorruptResult, NotFinite, ResultMismatch
 
 app = typer.Typer(
     name="hopmix",
@@ -42,12 +46,6 @@ class Kind(StrEnum):
     labels = "labels"
 
 
-class Scale(StrEnum):
-    smoke = "smoke"
-    laptop = "laptop"
-    gpu = "gpu"
-
-
 class UsageError(Exception):
     """The command cannot be understood: exit code 2."""
 
@@ -56,10 +54,23 @@ class Failure(Exception):
     """Something failed its check: exit code 1."""
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hopmix {hopmix.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)] = False) -> None:
+    pass
+
+
 @app.command("list")
-def list_(kind: Annotated[Kind | None, typer.Argument(help="What to list; everything but the labels if left out.")] = None, as_json: Json = False) -> None:
+def list_(kind: Annotated[str | None, typer.Argument(help=f"What to list: {', '.join(Kind)}; everything but the labels if left out.")] = None, as_json: Json = False) -> None:
     """List what the book holds, by name."""
-    kinds = [kind] if kind else [each for each in Kind if each is not Kind.labels]
+    if kind is not None and kind not in list(Kind):
+        raise UsageError(_no_such("kind of thing", kind, list(Kind)))
+    kinds = [Kind(kind)] if kind else [each for each in Kind if each is not Kind.labels]
     found = {each.value: _listing(each) for each in kinds}
     if as_json:
         _print_json(found)
@@ -78,21 +89,22 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check derivations, claims and errata now."""
+    _setting(evidence_folder)
     chosen_derivations, chosen = _choose(names or [])
     report: dict[str, Any] = {"ok": True, "derivations": [], "claims": [], "errata": []}
     for name, derivation in _bar(chosen_derivations.items(), "derivations"):
-        report["derivations"].append(_verify_derivation(name, derivation))
+        report["derivations"].append(verify_derivation(name, derivation))
     for entry in _bar(chosen, "claims"):
-        report["claims" if isinstance(entry, Claim) else "errata"].append(_verify_claim(entry))
+        report["claims" if isinstance(entry, Claim) else "errata"].append(verify_claim(entry))
     rows = [*report["derivations"], *report["claims"], *report["errata"]]
-    broken = [row["name"] for row in rows if row["error"] or (strict and not row["ok"])]
+    broken = [row["name"] for row in rows if failed(row, strict)]
     report["ok"] = not broken
     if as_json:
         _print_json(report)
     else:
         for row in rows:
             print(row["line"])
-        print(_tally(report))
+        print(tally(report))
     if broken:
         raise Failure(f"failed: {', '.join(broken)}")
 
@@ -100,7 +112,7 @@ def verify(
 @app.command()
 def run(
     name: Annotated[str, typer.Argument(help="An experiment, such as memory.hopfield_mixer.")],
-    scale: Annotated[Scale, typer.Option(help="smoke: seconds; laptop: minutes; gpu: the full study.")] = Scale.smoke,
+    scale: Annotated[str, typer.Option(help="smoke: seconds; laptop: minutes; gpu: the full study.")] = "smoke",
     folder: Annotated[Path, typer.Option(help="Where results are kept.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run even if there is a result, and replace it when done.")] = False,
     as_json: Json = False,
@@ -110,14 +122,23 @@ def run(
     if name.replace("/", ".") not in known:
         raise UsageError(f"no experiment is called {name!r}{citing.did_you_mean(name, list(known))}")
     experiment = known[name.replace("/", ".")]
-    if scale.value not in experiment.scales:
-        raise UsageError(f"{experiment.name} has no scale {scale.value!r}; it has {', '.join(experiment.scales)}")
-    result = experiment.run(scale.value, folder=folder, fresh=fresh)
+    if scale not in experiment.scales:
+        alike = citing.nearest(scale, list(experiment.scales))
+        raise UsageError(f"{experiment.name} has no scale {scale!r}; {_nearest_are(alike)}it has {', '.join(experiment.scales)}")
+    try:
+        result = experiment.run(scale, folder=folder, fresh=fresh)
+    except ImportError as error:
+        if not is_absent_extra(error):
+            raise
+        raise Failure(str(error)) from error
+    otherwise = result.made_otherwise()
+    if otherwise:
+        print(f"hopmix: note: this result was made by other {otherwise}; --fresh makes it anew", file=sys.stderr)
     if as_json:
         sys.stdout.write(result.to_json())
         return
     print(f"{result.name} at scale {result.scale}: {len(result.trials)} trials, {format_number(result.wall_seconds, 's')} on {result.device}")
-    for key, value in result.summary.items():
+    for key, value in json.loads(result.to_json())["summary"].items():  # in the file's order, also before it is loaded
         print(f"  {key}: {_short(value)}")
     print(f"in {folder / f'{result.name}.{result.scale}.json'}")
 
@@ -125,10 +146,7 @@ def run(
 @app.command()
 def cite(label: Annotated[str, typer.Argument(help="A chapter, page, equation, claim, erratum or figure.")], as_json: Json = False) -> None:
     """Print the permalink and BibTeX of a label, and the BibTeX of its sources."""
-    try:
-        citing.site_url()
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    _setting(citing.site_url)
     found = citing.find(label)
     if as_json:
         _print_json(vars(found))
@@ -139,7 +157,7 @@ def cite(label: Annotated[str, typer.Argument(help="A chapter, page, equation, c
 @app.command()
 def derive(
     name: Annotated[str, typer.Argument(help="A derivation, such as memory/hopfield_mixer.")],
-    latex: Annotated[Path | None, typer.Option(help="Write a LaTeX document that stands alone to this file.")] = None,
+    latex: Annotated[str | None, typer.Option(help="Write a LaTeX document that stands alone to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check a derivation and show its steps."""
@@ -147,9 +165,11 @@ def derive(
     matching = [key for key in known if name.replace(".", "/") == key]
     if not matching:
         raise UsageError(f"no derivation is called {name!r}{citing.did_you_mean(name, list(known))}")
+    if latex is not None and (not latex or Path(latex).is_dir()):
+        raise UsageError(f"--latex: {latex!r} is {'a folder' if latex else 'no name'}; allowed: a file, which may exist")
     derivation = known[matching[0]]
     # What is shown is what was checked.
-    checked = _verify_derivation(matching[0], derivation)
+    checked = verify_derivation(matching[0], derivation)
     if checked["error"]:
         raise Failure(checked["error"])
     if latex is not None:
@@ -166,7 +186,7 @@ def derive(
         for step in derivation.steps
     ]
     if as_json:
-        _print_json({"name": matching[0], "title": derivation.title, "latex": None if latex is None else str(latex), "steps": steps})
+        _print_json({"name": matching[0], "title": derivation.title, "latex": latex, "steps": steps})
         return
     print(derivation.title)
     for step in steps:
@@ -177,6 +197,8 @@ def derive(
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: run a command and exit with its code."""
+    # A stream that the caller has closed is None; the answer then goes nowhere, and the exit code still tells.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w", encoding="utf-8") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without ≤ still gets its answer
@@ -188,10 +210,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except _CLICK_ERROR as error:
-        _exit(f"{error.format_message()} See hopmix --help.", 2)
+        _exit(f"{_understandable(error.format_message())} See hopmix --help.", 2)
     except (UsageError, citing.UnknownLabel) as error:
         _exit(str(error), 2)
-    except (Failure, ResultMismatch, CorruptResult, ExperimentBusy, NotFinite, OSError) as error:
+    except (Failure, ResultMismatch, CorruptResult, ExperimentBusy, MissingDevice, NotFinite, OSError) as error:
         _exit(str(error), 1)
     except typer.Abort:
         _exit("interrupted", 1)
@@ -200,6 +222,30 @@ def main(arguments: list[str] | None = None) -> None:
 
 # typer carries its own copy of click in some versions; the class is found through the one name that it exports.
 _CLICK_ERROR = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _understandable(message: str) -> str:
+    """A complaint of the parser of arguments, with the nearest command where none is called so, and a full stop."""
+    unknown = re.match(r"No such command '(.*?)'", message)
+    if unknown:
+        message = _no_such("command", unknown[1], [command.name or command.callback.__name__ for command in app.registered_commands])
+    return message.replace("Value error, ", "").rstrip(".?") + "."
+
+
+def _no_such(what: str, name: str, known: list[str]) -> str:
+    return f"no {what} is called {name!r}; {_nearest_are(citing.nearest(name, known))}there are {', '.join(known)}"
+
+
+def _nearest_are(alike: list[str]) -> str:
+    return f"the nearest: {', '.join(alike)}; " if alike else ""
+
+
+def _setting(read) -> None:
+    """Read an environment variable that a command depends on; a wrong one is a usage error."""
+    try:
+        read()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _exit(message: str, code: int) -> None:
@@ -246,51 +292,6 @@ def _choose(names: list[str]) -> tuple[dict, list[Claim | Erratum]]:
         wanted_derivations |= below
         wanted |= inside
     return wanted_derivations, list(wanted.values())
-
-
-def _verify_derivation(name: str, derivation) -> dict:
-    from hopmix.derivation import VerificationError
-
-    try:
-        rows = derivation.verify().rows
-    except VerificationError as error:
-        message = str(error)
-        return {"name": name, "ok": False, "steps": 0, "seconds": 0.0, "error": message, "line": f"FAILED  {name}: {message}"}
-    seconds = sum(row.seconds for row in rows)
-    line = f"verified  {name}: {len(rows)} steps, {format_number(seconds, 's', 2)}"
-    return {"name": name, "ok": True, "steps": len(rows), "seconds": seconds, "error": None, "line": line}
-
-
-def _verify_claim(entry: Claim | Erratum) -> dict:
-    about = {"name": entry.name, "kind": entry.kind, "source": entry.source}
-    try:
-        verdict = entry.check()
-    except Exception as error:  # whatever a claim's own code raises is that claim's failure, and the others still get their turn
-        message = f"{type(error).__name__}: {error}"
-        line = f"FAILED  {entry.name}: {message}"
-        return {**about, "ok": False, "verdict": "error", "seconds": None, "evidence": None, "error": message, "line": line}
-    found = verdict.evidence
-    if isinstance(found, Evidence):
-        evidence, text = _evidence(found), f"{format_measured(found)} {format_bound(found)}"
-    else:
-        evidence = {"published": _evidence(found.published), "corrected": _evidence(found.corrected)}
-        text = f"published {format_measured(found.published)} {format_bound(found.published)}"
-        text += f", corrected {format_measured(found.corrected)} {format_bound(found.corrected)}"
-    line = f"{verdict.word}  {entry.name}: {text}"
-    return {**about, "ok": verdict.holds, "verdict": verdict.word, "seconds": verdict.seconds, "evidence": evidence, "error": None, "line": line}
-
-
-def _evidence(evidence: Evidence) -> dict:
-    return {**vars(evidence), "holds": evidence.holds}
-
-
-def _tally(report: dict) -> str:
-    def kept(rows: list[dict]) -> str:
-        return f"{sum(row['ok'] for row in rows)} of {len(rows)}"
-
-    return (
-        f"{kept(report['derivations'])} derivations verified, {kept(report['claims'])} claims hold, {kept(report['errata'])} errata stand"
-    )
 
 
 def _print_json(value: Any) -> None:

@@ -10,7 +10,6 @@ killed at any moment goes on where it was and ends with the same numbers, bit by
 
 import errno
 import json
-import math
 import os
 import re
 import shutil
@@ -18,51 +17,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hopmix.chapter import modules_named
 from hopmix.provenance import library_versions, provenance, source_digest, write_atomically
+from hopmix.result import CorruptResult, Result, ResultMismatch, dump, plain, plain_dict, read_result
 
 SCALES = ("smoke", "laptop", "gpu")
 
 
-class ResultMismatch(ValueError):
-    """A result file that another config or version wrote."""
-
-
-class CorruptResult(ValueError):
-    """A result file that cannot be read as a result."""
+class MissingDevice(ValueError):
+    """The device that a config names cannot be used on this machine."""
 
 
 class ExperimentBusy(RuntimeError):
     """The same experiment is already running in the same folder."""
-
-
-class NotFinite(ValueError):
-    """A number in a result is NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run gave, all of it plain JSON values. config: field -> value; trials: one dict per key, in the order of keys."""
-
-    name: str
-    scale: str
-    config: dict
-    trials: list[dict]
-    summary: dict
-    provenance: dict
-    wall_seconds: float
-    version: int
-    keys: list
-    device: str
-
-    def to_json(self) -> str:
-        """The result file's text: sorted keys, floats that read back exactly, a newline at the end."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,7 @@ class Experiment:
     name: "part.chapter"; version: raise it whenever the numbers would change for the same config; scales: "smoke", "laptop" or
     "gpu" -> a config (dataclass or dict); trials(config) -> the keys of the trials (JSON values, no two equal);
     trial(config, key) -> dict of numbers, lists, arrays or tensors; summarise(config, trials) -> dict, from the trials as stored.
-    Raises ValueError for a bad name, version or scale.
+    A config with a field ``device`` is run only where torch can use that device. Raises ValueError for a bad name, version or scale.
     """
 
     name: str
@@ -85,7 +57,7 @@ class Experiment:
     def __post_init__(self):
         if not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)*", self.name):
             raise ValueError(f"name: {self.name!r} is no name; allowed: part.chapter, small letters, digits and _")
-        if not isinstance(self.version, int) or self.version < 1:
+        if not isinstance(self.version, int) or isinstance(self.version, bool) or self.version < 1:
             raise ValueError(f"version: {self.version!r} is no version; allowed: 1, 2, …")
         if not self.scales or not set(self.scales) <= set(SCALES):
             raise ValueError(f"scales: found {', '.join(self.scales) or 'none'}; allowed: {', '.join(SCALES)}")
@@ -96,7 +68,7 @@ class Experiment:
         folder: where ``<name>.<scale>.json`` is or goes; None keeps all in memory. fresh: run even if there is a result, and
         replace it only when the new one is complete; a fresh run that was killed goes on with its own trials alone.
         progress: show a bar when on a terminal. Raises ValueError (unknown scale), ResultMismatch, CorruptResult,
-        ExperimentBusy (the same experiment and scale is running in that folder) and NotFinite.
+        ExperimentBusy (the same experiment and scale is running in that folder), MissingDevice and NotFinite.
         """
         config = self._config(scale)
         if folder is None:
@@ -106,28 +78,29 @@ class Experiment:
         if not fresh and path.exists():
             return self.load(folder, scale)
         work = folder / ".partial"
-        work.mkdir(parents=True, exist_ok=True)
-        with _lock(work / f"{self.name}.{scale}.lock", f"{self.name} at scale {scale}"):
-            if not fresh and path.exists():  # another run has just finished it
-                return self.load(folder, scale)
-            if path.exists():
-                self._check_replaceable(path)
-            trials = _Trials(work / f"{self.name}.{scale}.{self._digest(scale)}{'.fresh' if fresh else ''}")
-            result = self._finish(scale, config, trials, progress)
-            write_atomically(path, result.to_json())
-            self._clear(work, scale)
-        _remove_if_empty(work)
+        try:
+            with _lock(work / f"{self.name}.{scale}.lock", f"{self.name} at scale {scale}"):
+                if not fresh and path.exists():  # another run has just finished it
+                    return self.load(folder, scale)
+                if path.exists():
+                    self._check_replaceable(path)
+                trials = _Trials(work / f"{self.name}.{scale}.{self._digest(scale)}{'.fresh' if fresh else ''}")
+                result = self._finish(scale, config, trials, progress)
+                write_atomically(path, result.to_json())
+                self._clear(work, scale)
+        finally:
+            _remove_if_empty(work)
         return result
 
     def load(self, folder: str | os.PathLike, scale: str) -> Result:
         """The stored result. Raises FileNotFoundError, CorruptResult, or ResultMismatch if another config or version made it."""
-        config = _plain(self._config(scale), "config")
+        config = plain(self._config(scale), "config")
         path = self._path(Path(folder), scale)
         if not path.exists():
             raise FileNotFoundError(
                 f"no result of {self.name} at scale {scale} in {folder}; make it with: hopmix run {self.name} --scale {scale}"
             )
-        result = _read_result(path)
+        result = read_result(path)
         expected = {"name": self.name, "scale": scale, "version": self.version}
         expected |= {f"config.{key}": value for key, value in config.items()}
         found = {"name": result.name, "scale": result.scale, "version": result.version}
@@ -135,7 +108,7 @@ class Experiment:
         differing = [
             f"{key} ({_shown(found, key)} in the file, {_shown(expected, key)} now)"
             for key in sorted({*expected, *found})
-            if key not in found or key not in expected or _dump(found[key]) != _dump(expected[key])
+            if key not in found or key not in expected or dump(found[key]) != dump(expected[key])
         ]
         if differing:
             raise ResultMismatch(f"{path} was made with another {', '.join(differing)}; keep it elsewhere, or replace it with --fresh")
@@ -156,29 +129,33 @@ class Experiment:
 
     def _digest(self, scale: str) -> str:
         """Trials may be mixed only if nothing that makes their numbers has changed: config, version, sources, libraries."""
-        identity = [_plain(self.scales[scale], "config"), self.version, source_digest(), library_versions()]
-        return sha256(_dump(identity).encode()).hexdigest()[:16]
+        identity = [plain(self.scales[scale], "config"), self.version, source_digest(), library_versions()]
+        return sha256(dump(identity).encode()).hexdigest()[:16]
 
     def _finish(self, scale: str, config: Any, done: "_Trials", progress: bool) -> Result:
-        keys = [_plain(key, f"key {i}") for i, key in enumerate(self.trials(config))]
-        if len({_dump(key) for key in keys}) < len(keys):
+        _need_device(config)
+        keys = self.trials(config)
+        if not isinstance(keys, list) or not keys:
+            raise TypeError(f"trials: {self.name} returned {'an empty list' if keys == [] else type(keys).__name__}; allowed: a list of keys, one or more")
+        keys = [plain(key, f"key {i}") for i, key in enumerate(keys)]
+        if len({dump(key) for key in keys}) < len(keys):
             raise ValueError(f"trials: the keys {keys} of {self.name} repeat; allowed: no two equal")
         results, seconds = [], 0.0
         for i, key in enumerate(_bar(keys, f"{self.name} ({scale})", progress)):
             stored = done.read(i, key)
             if stored is None:
                 start = time.perf_counter()
-                trial = _plain_dict(self.trial(config, key), f"trial {i} (key {_dump(key)})")
+                trial = plain_dict(self.trial(config, key), f"trial {i} (key {dump(key)})")
                 stored = {"key": key, "trial": trial, "seconds": time.perf_counter() - start}
                 done.write(i, stored)
             results.append(stored["trial"])
             seconds += stored["seconds"]
         start = time.perf_counter()
         # A copy, so that a summary that sorts or pops cannot change what is stored.
-        summary = _plain_dict(self.summarise(config, json.loads(_dump(results))), "summary")
+        summary = plain_dict(self.summarise(config, json.loads(dump(results))), "summary")
         made = provenance()
         return Result(
-            name=self.name, scale=scale, config=_plain(config, "config"), trials=results, summary=summary, provenance=made,
+            name=self.name, scale=scale, config=plain(config, "config"), trials=results, summary=summary, provenance=made,
             wall_seconds=seconds + time.perf_counter() - start, version=self.version, keys=keys, device=made["device"],
         )  # fmt: skip
 
@@ -201,7 +178,7 @@ class _Trials:
             return None
         try:
             stored = json.loads((self.folder / f"{i}.json").read_text(encoding="utf-8"))
-            sound = _dump(stored["key"]) == _dump(key) and isinstance(stored["trial"], dict) and isinstance(stored["seconds"], float)
+            sound = dump(stored["key"]) == dump(key) and isinstance(stored["trial"], dict) and isinstance(stored["seconds"], float)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return stored if sound else None
@@ -209,7 +186,7 @@ class _Trials:
     def write(self, i: int, stored: dict) -> None:
         if self.folder is not None:
             self.folder.mkdir(exist_ok=True)
-            write_atomically(self.folder / f"{i}.json", _dump(stored) + "\n")
+            write_atomically(self.folder / f"{i}.json", dump(stored) + "\n")
 
 
 def experiments() -> dict[str, Experiment]:
@@ -225,12 +202,26 @@ def experiments() -> dict[str, Experiment]:
     return found
 
 
+def _need_device(config: Any) -> None:
+    device = config.get("device") if isinstance(config, dict) else getattr(config, "device", None)
+    if not isinstance(device, str) or device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one error for it
+        why = str(error).strip().partition("\n")[0]
+        raise MissingDevice(f"config.device: {device!r} is not available here; allowed: a device of this machine, such as 'cpu' ({why})") from error
+
+
 @contextmanager
 def _lock(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file. The kernel lets go of it when the process dies, however it dies, so no stale lock ever blocks a resume."""
     import fcntl  # POSIX
 
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # the former holder may have removed it
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -263,51 +254,8 @@ def _remove_if_empty(folder: Path) -> None:
         pass  # other experiments are at work in it
 
 
-def _read_result(path: Path) -> Result:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptResult(f"{path} is no JSON: {error}; restore it, or replace it with --fresh") from None
-    missing = [f.name for f in fields(Result) if not isinstance(content, dict) or f.name not in content]
-    if missing or not isinstance(content["config"], dict):
-        raise CorruptResult(f"{path} is no result: {', '.join(missing) or 'config'} missing; restore it, or replace it with --fresh")
-    return Result(**{f.name: content[f.name] for f in fields(Result)})
-
-
-def _plain_dict(value: Any, where: str) -> dict:
-    if not isinstance(value, dict):
-        raise TypeError(f"{where} is {type(value).__name__}; allowed: dict")
-    return _plain(value, where)
-
-
-def _plain(value: Any, where: str) -> Any:
-    """``value`` as JSON values: arrays and tensors as lists, tuples as lists, dataclasses as dicts; exact for every float."""
-    if hasattr(value, "tolist"):  # numpy arrays and scalars, torch tensors on any device
-        value = value.tolist()
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise NotFinite(f"{where} is {value}; allowed: finite numbers")
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name), f"{where}: {f.name}") for f in fields(value)}
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r} ({type(key).__name__}); allowed: str")
-        return {key: _plain(item, f"{where}: {key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise TypeError(f"{where} is {type(value).__name__}; allowed: numbers, text, None, lists, dicts, arrays and tensors")
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False)
-
-
 def _shown(values: dict, key: str) -> str:
-    return _dump(values[key]) if key in values else "nothing"
+    return dump(values[key]) if key in values else "nothing"
 
 
 def _bar(keys: list, title: str, progress: bool):

@@ -90,17 +90,31 @@ def figure(rows: int = 1, columns: int = 1, height: float = 3.4, width: float = 
 
 
 def band(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], colour: str, label: str) -> None:
-    """The mean of several curves with the standard error of the mean as a band; curves: (seeds, points)."""
-    curves = np.asarray(curves)
+    """The mean of several curves with the standard error of the mean as a band; curves: (seeds, points).
+
+    Raises ValueError for no curves, or curves of another length than x.
+    """
+    curves = _curves(x, curves)
     mean, error = curves.mean(0), standard_error(curves)
     axes.plot(x, mean, color=colour, label=label)
     axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
 
 
 def points(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], colour: str, label: str, marker: str = "o") -> None:
-    """The mean of several curves as markers, with the standard error of the mean as bars; curves: (seeds, points)."""
-    curves = np.asarray(curves)
+    """The mean of several curves as markers, with the standard error of the mean as bars; curves: (seeds, points).
+
+    Raises as ``band`` does.
+    """
+    curves = _curves(x, curves)
     axes.errorbar(x, curves.mean(0), yerr=standard_error(curves), color=colour, label=label, marker=marker, linestyle="none", capsize=3)
+
+
+def _curves(x: Sequence[float], curves: Sequence[Sequence[float]]) -> np.ndarray:
+    lengths = sorted({np.size(curve) for curve in curves})
+    if len(x) == 0 or lengths != [len(x)] or np.ndim(curves) != 2:
+        found = f"{len(curves)} of length {', '.join(map(str, lengths))}" if lengths else "none"
+        raise ValueError(f"curves: found {found}, and {len(x)} points x; allowed: one or more curves as long as x, which is not empty")
+    return np.asarray(curves)
 
 
 def standard_error(curves: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Where a number came from, and how it reaches the disk without ever being half there."""
 
+import errno
 import os
 import platform
 import secrets
@@ -66,7 +67,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def provenance() -> dict:
-    """What made a number: versions, commit, device, platform, threads. Holds no path and no host name.
+    """What made a number: versions, commit, digest of the sources, device, platform, threads. Holds no path and no host name.
 
     commit and dirty are None when hopmix is not running from its own git checkout. The device is the GPU if this process
     has used one. threads are torch's, or the number of usable cores when torch is not loaded.
@@ -82,6 +83,7 @@ def provenance() -> dict:
         "hopmix": hopmix.__version__,
         "commit": commit,
         "dirty": dirty,
+        "sources": source_digest(),
         "python": platform.python_version(),
         **library_versions(),
         "device": device,
@@ -122,9 +124,24 @@ def write_atomically(path: str | os.PathLike, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` so that at every moment, even after a power cut, the file is the old or the new one.
 
     The text goes to a hidden temporary file in the same folder, is flushed to the disk, and takes the name in one step.
-    If anything raises, the temporary file is removed and the old file stays. The folder must exist.
+    If anything raises, the temporary file is removed and the old file stays. The folder must exist. Raises ValueError for a path
+    that names no file, and OSError, naming ``path``, where it cannot be written.
     """
+    if not os.fspath(path):
+        raise ValueError(f"path: {path!r} names no file; allowed: a file in an existing folder")
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
+    try:
+        _write_atomically(path, text)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # The reader knows the target, not the temporary file beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     # Opened by hand rather than with tempfile, whose files stay readable by their owner only.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -82,7 +82,7 @@ def test_import_contracts():
 def test_the_contracts_can_break(tmp_path, path, line, words):
     """The same contracts over a small copy of the house with one wrong arrow, or one module that has no place."""
     package = tmp_path / "hopmix"
-    modules = ["cli", "ledger", "cite", "experiment", "claim", "provenance", "chapter", "testing"]
+    modules = ["cli", "report", "ledger", "cite", "experiment", "result", "claim", "provenance", "chapter", "testing"]
     for module in [*(f"{module}.py" for module in modules), "training/a.py", "mixers/a.py", "memory/a.py", path]:
         target = package / module
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def test_labels_are_all_that_can_be_cited(burrow):
         ("mole-rat-own", "equation", "book/burrow/mole_rat.html#equation-mole-rat-own", ("owl1999night",)),
         ("burrow.mole_rat.deep_holes", "claim", "book/ledger.html#claim-burrow-mole-rat-deep-holes", ("digger2001holes", "owl1999night")),
         ("burrow.mole_rat.night_sum", "erratum", "book/errata.html#erratum-burrow-mole-rat-night-sum", ("owl1999night",)),
-        ("fig-mole-rat-energy-descent", "figure", "book/burrow/mole_rat.html#fig-mole-rat-energy-descent", ()),
+        ("fig-mole-rat-energy-descent", "figure", "book/burrow/mole_rat.html#fig-mole-rat-energy-descent", ("digger2001holes",)),
     ],
 )
 def test_every_kind_of_label(burrow, monkeypatch, label, kind, link, sources):
@@ -93,7 +93,7 @@ def test_titles(burrow):
     assert find("burrow/mole_rat").title == "Mole rats dig 50 % deeper"
     assert "title = {{Mole rats dig 50 \\% deeper}}" in find("burrow/mole_rat").bibtex
     assert r"{{Of 3 \% \& $x_{i}$ \_many\_ \#1 \{holes\}}}" in find("burrow.mole_rat.deep_holes").bibtex
-    assert find("mole-rat-square-law").title == "How a mole rat digs: square law"
+    assert find("mole-rat-square-law").title == "How a mole rat digs: equation square-law"
     assert find("fig-mole-rat-energy-descent").title == "Mole rats dig 50 % deeper: figure, energy descent"
 
 
@@ -107,6 +107,16 @@ def test_an_unknown_label_names_the_nearest(burrow, label):
     assert expected in str(error.value)
 
 
+def test_a_label_is_text(burrow):
+    with pytest.raises(TypeError, match="label: None is NoneType; allowed: str"):
+        find(None)
+
+
+def test_a_page_is_found_by_its_file(burrow):
+    assert find("book/burrow/mole_rat.md") == find("burrow/mole_rat")
+    assert find("book/ledger.md") == find("book/ledger")
+
+
 def test_a_page_can_be_cited_with_what_it_cites(burrow):
     found = page("book/burrow/mole_rat", source_keys=("owl1999night", "digger2001holes", "owl1999night"))
     assert (found.kind, found.label, found.source_keys) == ("chapter", "burrow/mole_rat", ("owl1999night", "digger2001holes"))
@@ -117,7 +127,8 @@ def test_a_page_can_be_cited_with_what_it_cites(burrow):
         page("book/ledger", source_keys=("digger2001hole",))
 
 
-@pytest.mark.parametrize("address", ["example.org", "ftp://example.org", "https://", "https://a b", "https://a/#x", "https://a/?q", 'https://a/"}', "javascript:x"])
+@pytest.mark.parametrize("address", ["example.org", "ftp://example.org", "https://", "https://a b", " https://a", "https://a/#x", "https://a/#", "https://a/?q", "https://a/?", 'https://a/"}',
+    "javascript:x", "https://:80", "https://a:", "https://a:b", "https://a:70000", "https://a:0", "https://[a", "https://@", "https:a"])  # fmt: skip
 def test_a_site_address_that_is_none_is_refused(monkeypatch, address):
     monkeypatch.setenv("HOPMIX_SITE_URL", address)
     with pytest.raises(ValueError, match="HOPMIX_SITE_URL: .* is no address of a site; allowed: http://… or https://…"):
@@ -132,6 +143,9 @@ def test_permalinks(monkeypatch):
     assert site_url() is None
     monkeypatch.setenv("HOPMIX_SITE_URL", "http://example.org:8000/a//")
     assert permalink("/book/a b", "c#d") == "http://example.org:8000/a/book/a%20b.html#c%23d"
+    for nothing in ("", "/", " "):
+        with pytest.raises(ValueError, match="docname: .* names no page; allowed: one such as 'book/index'"):
+            permalink(nothing)
 
 
 names = st.text("abcdefgh0123456789_-", min_size=1, max_size=8)
@@ -147,6 +161,9 @@ def test_the_splitter_finds_exactly_the_entries(entries, between):
 
 def test_the_splitter_on_odd_text():
     assert parse_bibtex("@comment{a, b} @STRING{x = 1} @Misc { k1 , title={\\}}}") == {"k1": "@Misc { k1 , title={\\}}}"}
+    assert parse_bibtex("me@home{x} @misc{k1, a=1} see @someone (or me, him) @comment(a, b) @") == {"k1": "@misc{k1, a=1}"}
+    with pytest.raises(ValueError, match="text: the BibTeX entry 'k2' stands in parentheses; allowed: @misc{…}"):
+        parse_bibtex("@misc{k1, a=1} @misc( k2 , a=1)")
     with pytest.raises(ValueError, match="'k2' never ends"):
         parse_bibtex("@misc{k1, a=1} @misc{k2, title={a}")
     with pytest.raises(ValueError, match="'k1' is used twice"):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hopmix import cite
-from hopmix.claim import KINDS, Claim, Erratum, Evidence, Refutation, claim, claims, errata, erratum, source_keys
+from hopmix.claim import KINDS, Claim, Erratum, Evidence, Refutation, claim, claims, errata, erratum, evidence_folder, source_keys
 
 MODULE = """
     from pathlib import Path
@@ -77,6 +77,42 @@ def test_measurements_may_be_tensors_and_numpy_numbers():
 def test_bad_evidence_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Evidence(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"what": ""}, ValueError, "what: '' is empty"),
+        ({"what": None}, ValueError, "what: None is empty"),
+        ({"spread": -0.1}, ValueError, "spread: -0.1 is negative"),
+        ({"spread": "wide"}, TypeError, "spread: 'wide' is str; allowed: a number"),
+        ({"measured": None}, TypeError, "measured: None is NoneType; allowed: a number"),
+        ({"bound": None}, TypeError, "bound: None is NoneType; allowed: a number"),
+        ({"seeds": 3}, TypeError, "seeds: 3 is int; allowed: whole numbers"),
+        ({"seeds": ["a"]}, TypeError, "seeds: .* is list"),
+    ],
+)
+def test_evidence_names_what_is_wrong_with_it(change, error, words):
+    with pytest.raises(error, match=words):
+        Evidence(**{"what": "x", "measured": 1.0, "relation": "<=", "bound": 2.0} | change)
+
+
+def test_a_refutation_holds_evidence_only():
+    evidence = Evidence.at_most("x", 1, 0)
+    with pytest.raises(TypeError, match="corrected: float is no evidence; allowed: Evidence"):
+        Refutation(evidence, 1.0)
+    with pytest.raises(TypeError, match="published: NoneType is no evidence"):
+        Refutation(None, evidence)
+
+
+def test_an_evidence_folder_must_not_be_a_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOPMIX_EVIDENCE", str(tmp_path / "new"))
+    assert evidence_folder() == tmp_path / "new"
+    (tmp_path / "new").touch()
+    with pytest.raises(ValueError, match="HOPMIX_EVIDENCE: .*new' is a file; allowed: a folder"):
+        evidence_folder()
+    monkeypatch.setenv("HOPMIX_EVIDENCE", "")
+    assert evidence_folder() is None
 
 
 @pytest.mark.parametrize(

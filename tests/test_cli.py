@@ -85,9 +85,9 @@ def test_verify_all(burrow, hopmix_command):
     assert (code, err) == (0, "")
     for line in (
         "verified  burrow/rabbit: 2 steps",
-        "holds  burrow.rabbit.dig: 2 holes ≥ 1 holes\n",
-        "not reproduced  burrow.rabbit.fly: not a number ≥ 1\n",
-        "stands  burrow.rabbit.table: published 1 ≤ 0, corrected 0 ≤ 0\n",
+        "holds  burrow.rabbit.dig: measured 2 holes, to be ≥ 1 holes\n",
+        "not reproduced  burrow.rabbit.fly: measured not a number, to be ≥ 1\n",
+        "stands  burrow.rabbit.table: as published, measured 1, to be ≤ 0; corrected, measured 0, to be ≤ 0\n",
         "1 of 1 derivations verified, 1 of 2 claims hold, 1 of 1 errata stand\n",
     ):
         assert line in out
@@ -199,6 +199,7 @@ def test_derive(burrow, hopmix_command, tmp_path):
     assert list(content) == ["latex", "name", "steps", "title"] and content["latex"] is None
     code, out, err = hopmix_command("derive", "burrow/rabbit", "--latex", tmp_path / "none" / "a.tex")
     assert (code, out) == (1, "") and one_line(err) and "No such file" in err
+    assert str(tmp_path / "none" / "a.tex") in err and ".tmp" not in err
 
 
 @pytest.mark.parametrize(
@@ -208,11 +209,14 @@ def test_derive(burrow, hopmix_command, tmp_path):
         (["verify", ""], "nothing to verify is called ''"),
         (["run", "burrow.rabit"], "no experiment is called 'burrow.rabit'; the nearest: burrow.rabbit"),
         (["run", "burrow.rabbit", "--scale", "gpu"], "burrow.rabbit has no scale 'gpu'; it has smoke, laptop"),
-        (["run", "burrow.rabbit", "--scale", "huge"], "huge"),
+        (["run", "burrow.rabbit", "--scale", "huge"], "burrow.rabbit has no scale 'huge'; it has smoke, laptop"),
+        (["run", "burrow.rabbit", "--scale", "labtop"], "no scale 'labtop'; the nearest: laptop; it has smoke, laptop"),
         (["cite", "rabbit-sqare"], "nothing is called 'rabbit-sqare'; the nearest: rabbit-square"),
         (["derive", "burrow/rabit"], "no derivation is called 'burrow/rabit'; the nearest: burrow/rabbit"),
-        (["list", "claim"], "'claim'"),
-        (["lists"], "lists"),
+        (["list", "clams"], "no kind of thing is called 'clams'; the nearest: claims; there are chapters, derivations, claims"),
+        (["lists"], "no command is called 'lists'; the nearest: list; there are list, verify, run, cite, derive."),
+        (["derive", "burrow/rabbit", "--latex", ""], "--latex: '' is no name; allowed: a file"),
+        (["derive", "burrow/rabbit", "--latex", "/"], "--latex: '/' is a folder; allowed: a file"),
         (["cite"], "Missing argument"),
         (["verify", "--strikt"], "--strikt"),
         ([], "Missing command"),
@@ -222,7 +226,7 @@ def test_derive(burrow, hopmix_command, tmp_path):
 def test_what_is_not_understood_is_one_line_and_exit_code_2(burrow, hopmix_command, arguments, words, flags):
     code, out, err = hopmix_command(*arguments, *(flags if arguments and arguments[0] != "lists" else []))
     assert (code, out) == (2, "")
-    assert one_line(err) and words in err
+    assert one_line(err) and words in err and "Value error" not in err
 
 
 @pytest.mark.parametrize("command", ["cite", "derive", "run", "verify"])
@@ -232,6 +236,108 @@ def test_nothing_that_is_typed_is_evaluated(burrow, hopmix_command, command, tmp
         code, out, err = hopmix_command(command, text)
         assert (code, out) == (2, "") and one_line(err)
     assert not target.exists()
+
+
+NEEDY = """
+    from hopmix.claim import Evidence, claim
+    @claim(statement="Moles read.", source="this book", kind="finding")
+    def read():
+        raise ImportError("install it with  pip install 'hopmix[train]'")
+"""
+MISTAKEN = """
+    from hopmix.claim import Evidence, claim
+    @claim(statement="Moles err.", source="this book", kind="finding")
+    def err():
+        from hopmix.chapter import no_such_thing
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["--strict"]])
+def test_a_claim_whose_library_is_absent_is_not_checked_and_no_failure(burrow, hopmix_command, flags):
+    burrow.chapter("burrow/mole", claims=NEEDY)
+    code, out, err = hopmix_command("verify", "burrow.mole", "burrow.rabbit.dig", *flags)
+    assert (code, err) == (0, "")
+    assert "not checked  burrow.mole.read: needs hopmix[train]\n" in out
+    assert out.endswith("0 of 0 derivations verified, 1 of 1 claims hold, 0 of 0 errata stand; 1 not checked: needs hopmix[train]\n")
+    report = json.loads(hopmix_command("verify", "burrow.mole", "--json", *flags)[1])
+    assert (report["ok"], report["claims"][0]["verdict"], report["claims"][0]["ok"]) == (True, "not checked", False)
+
+
+def test_a_wrong_import_inside_hopmix_is_a_failure(burrow, hopmix_command):
+    burrow.chapter("burrow/mole", claims=MISTAKEN)
+    code, out, err = hopmix_command("verify", "burrow.mole")
+    assert (code, err) == (1, "hopmix: failed: burrow.mole.err\n") and "FAILED  burrow.mole.err: ImportError" in out
+
+
+BROKEN_RUN = """
+    from hopmix.experiment import Experiment
+    def trial(config, key):
+        {body}
+    EXPERIMENT = Experiment("burrow.mole", 1, {{"smoke": {config}}}, lambda c: [0], trial, lambda c, trials: {{"b": 1, "a": {{"d": 2, "c": 3}}}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "config", "words"),
+    [
+        ("raise ImportError('the digits: pip install \\'hopmix[train]\\'')", {}, "hopmix: the digits: pip install 'hopmix[train]'"),
+        ("return {}", {"device": "cuda:99"}, "config.device: 'cuda:99' is not available here"),
+        ("return {}", {"device": "burrow"}, "config.device: 'burrow' is not available here"),
+    ],
+)
+def test_a_run_that_lacks_a_library_or_a_device_says_so_in_one_line(burrow, hopmix_command, tmp_path, body, config, words):
+    burrow.chapter("burrow/mole", experiment=BROKEN_RUN.format(body=body, config=config))
+    code, out, err = hopmix_command("run", "burrow.mole", "--folder", tmp_path / "results")
+    assert (code, out) == (1, "") and one_line(err) and words in err
+    assert not (tmp_path / "results" / ".partial").exists()
+
+
+@pytest.mark.parametrize("body", ["return 1 / 0", "from hopmix.chapter import no_such_thing"])
+def test_a_mistake_in_a_trial_keeps_its_traceback(burrow, tmp_path, body):
+    burrow.chapter("burrow/mole", experiment=BROKEN_RUN.format(body=body, config={}))
+    with pytest.raises((ZeroDivisionError, ImportError)):
+        main(["run", "burrow.mole", "--folder", str(tmp_path / "results")])
+
+
+def test_a_summary_is_printed_alike_when_run_and_when_loaded(burrow, hopmix_command, tmp_path):
+    burrow.chapter("burrow/mole", experiment=BROKEN_RUN.format(body="return {}", config={}))
+    fresh, loaded = (hopmix_command("run", "burrow.mole", "--folder", tmp_path) for _ in range(2))
+    assert fresh == loaded and "  a: {'c': 3, 'd': 2}\n  b: 1\n" in fresh[1]
+
+
+def test_a_result_of_other_sources_is_loaded_with_a_note(burrow, hopmix_command, tmp_path):
+    _, first, err = hopmix_command("run", "burrow.rabbit", "--folder", tmp_path, "--json")
+    assert err == ""
+    path = tmp_path / "burrow.rabbit.smoke.json"
+    content = json.loads(first)
+    content["provenance"]["sources"] = "0123456789abcdef"
+    path.write_text(json.dumps(content))
+    code, out, err = hopmix_command("run", "burrow.rabbit", "--folder", tmp_path, "--json")
+    assert code == 0 and json.loads(out)["trials"] == content["trials"]
+    assert one_line(err) and "other sources 0123456789ab (now " in err and "--fresh" in err
+
+
+def test_an_evidence_folder_that_is_a_file_is_refused_at_once(burrow, hopmix_command, monkeypatch, tmp_path):
+    (tmp_path / "evidence").touch()
+    monkeypatch.setenv("HOPMIX_EVIDENCE", str(tmp_path / "evidence"))
+    code, out, err = hopmix_command("verify", "burrow.rabbit.dig")
+    assert (code, out) == (2, "") and one_line(err) and "HOPMIX_EVIDENCE: " in err and "is a file; allowed: a folder" in err
+
+
+def test_version(hopmix_command):
+    assert hopmix_command("--version") == (0, f"hopmix {hopmix.__version__}\n", "")
+
+
+def test_a_page_is_cited_by_its_file_too(burrow, hopmix_command):
+    assert hopmix_command("cite", "book/burrow/rabbit.md") == hopmix_command("cite", "book/burrow/rabbit") == hopmix_command("cite", "burrow/rabbit")
+
+
+@pytest.mark.parametrize(("closed", "arguments", "code"), [("stdout", "list chapters", 0), ("stderr", "lists", 2)])
+def test_a_closed_stream_is_no_traceback(tmp_path, closed, arguments, code):
+    shell = f'"{sys.executable}" -m hopmix.cli {arguments} {">&-" if closed == "stdout" else "2>&-"}'
+    environment = os.environ | {"PYTHONPATH": str(Path(hopmix.__file__).parent.parent)}
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 def _process(*arguments, **variables):

@@ -17,14 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hopmix
-from hopmix.experiment import (
-    CorruptResult,
-    Experiment,
-    ExperimentBusy,
-    NotFinite,
-    ResultMismatch,
-    experiments,
-)
+from hopmix.experiment import Experiment, ExperimentBusy, MissingDevice, experiments
+from hopmix.result import CorruptResult, NotFinite, ResultMismatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +215,66 @@ def test_a_corrupt_result_is_named_and_kept(tmp_path, text):
         make().run("smoke", tmp_path)
     assert path.read_text() == text
     assert make().run("smoke", tmp_path, fresh=True) == make().load(tmp_path, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trials": {}}, "trials is dict; allowed: list"),
+        ({"trials": [1, 2, 3]}, "trial 0 is int; allowed: dict"),
+        ({"trials": [{}]}, "1 trials for 3 keys"),
+        ({"keys": "012"}, "keys is str; allowed: list"),
+        ({"summary": [1]}, "summary is list; allowed: dict"),
+        ({"config": None}, "config is NoneType; allowed: dict"),
+        ({"provenance": 3}, "provenance is int; allowed: dict"),
+        ({"wall_seconds": "12"}, "wall_seconds is str; allowed: number"),
+        ({"wall_seconds": True}, "wall_seconds is bool; allowed: number"),
+        ({"version": "1"}, "version is str; allowed: int"),
+        ({"summary": {"mean": float("nan")}}, "summary: mean is nan"),
+        ({"wall_seconds": float("inf")}, "wall_seconds is inf"),
+    ],
+)
+def test_a_result_of_another_shape_is_corrupt(tmp_path, change, words):
+    make().run("smoke", tmp_path)
+    path = tmp_path / "burrow.rabbit.smoke.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CorruptResult, match=f"burrow.rabbit.smoke.json is no result: .*{words}.*--fresh"):
+        make().run("smoke", tmp_path)
+
+
+def test_a_failed_run_leaves_no_empty_folder_behind(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        make(lambda config, key: 1 / 0).run("smoke", tmp_path)
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(ZeroDivisionError):
+        make(lambda config, key: {"end": 1 / (1 - key)}).run("smoke", tmp_path)
+    assert os.listdir(tmp_path) == [".partial"]  # the first trial is kept
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"), [(None, "returned NoneType"), ([], "returned an empty list"), (3, "returned int"), ("ab", "returned str"), (range(2), "returned range")]
+)
+def test_keys_that_are_no_list_are_refused(keys, words):
+    with pytest.raises(TypeError, match=f"trials: burrow.rabbit {words}; allowed: a list of keys, one or more"):
+        make(trials=lambda config: keys).run("smoke")
+
+
+def test_a_device_that_is_not_there_is_named_before_any_trial():
+    calls = []
+    experiment = dataclasses.replace(counting(calls), scales={"smoke": {"seeds": 1, "device": "cuda:99"}}, trials=lambda config: [0])
+    with pytest.raises(MissingDevice, match="config.device: 'cuda:99' is not available here; allowed: a device of this machine, such as 'cpu'"):
+        experiment.run("smoke")
+    assert calls == []
+    assert dataclasses.replace(experiment, scales={"smoke": {"device": "cpu"}}).run("smoke").trials == [{"value": 0.0}]
+
+
+def test_a_result_knows_whether_it_was_made_otherwise():
+    result = make().run("smoke")
+    assert result.made_otherwise() is None
+    older = dataclasses.replace(result, provenance=result.provenance | {"sources": "f" * 64})
+    assert older.made_otherwise().startswith("sources ffffffffffff (now ")
+    del older.provenance["sources"]
+    assert older.made_otherwise().startswith("sources unknown (now ")
 
 
 def test_a_result_of_other_bytes_is_named(tmp_path):

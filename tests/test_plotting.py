@@ -69,3 +69,20 @@ def test_colours_can_be_told_apart():
     for a, b in combinations(PALETTE.values(), 2):
         assert np.linalg.norm(np.subtract(to_rgb(a), to_rgb(b))) > 0.25
     assert set(COLOURS.values()) <= set(PALETTE.values())
+
+
+@pytest.mark.parametrize("draw_curves", [band, points])
+@pytest.mark.parametrize(
+    ("x", "curves", "words"),
+    [
+        ([0, 1], [], "found none, and 2 points x"),
+        ([], [[], []], "found 2 of length 0, and 0 points x"),
+        ([0, 1], [[1, 2, 3]], "found 1 of length 3, and 2 points x"),
+        ([0, 1], [[1, 2], [1, 2, 3]], "found 2 of length 2, 3, and 2 points x"),
+        ([0, 1], [1, 2], "found 2 of length 1, and 2 points x"),
+    ],
+)
+def test_curves_that_do_not_fit_x_are_named(draw_curves, x, curves, words):
+    _, axes = figure()
+    with pytest.raises(ValueError, match=f"curves: {words}; allowed: one or more curves as long as x"):
+        draw_curves(axes[0, 0], x, curves, "black", "p")

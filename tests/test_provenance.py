@@ -147,6 +147,18 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+def test_a_target_that_cannot_be_written_is_named_and_the_temporary_file_is_not(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for target, error in (("folder", IsADirectoryError), ("none/a.json", FileNotFoundError), ("file/a.json", NotADirectoryError)):
+        with pytest.raises(error) as found:
+            write_atomically(tmp_path / target, "text")
+        assert found.value.filename == str(tmp_path / target) and ".tmp" not in str(found.value)
+    with pytest.raises(ValueError, match="path: '' names no file"):
+        write_atomically("", "text")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
 def test_the_text_reaches_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
     calls = []
     real_sync, real_replace = os.fsync, os.replace

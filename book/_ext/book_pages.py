@@ -84,6 +84,11 @@ def citation_block(app, docname: str) -> str:
     return "\n".join([*parts, "</details></section>"])
 
 
+def name_equation_links(body: str) -> str:
+    """Every permalink beside an equation says which equation it is: a screen reader reads a list of links without their neighbours."""
+    return re.sub(r'(<span class="eqno">\(([^()<]+)\)<a class="headerlink")', r'\1 aria-label="Link to equation \2"', body)
+
+
 def finish_page(app, pagename, templatename, context, doctree) -> None:
     if app.builder.name != "html" or doctree is None:
         return
@@ -95,6 +100,7 @@ def finish_page(app, pagename, templatename, context, doctree) -> None:
     # The ledger's table marks the keys of its sources; where their entries stand is known only here.
     sources = app.builder.get_relative_uri(pagename, "book/bibliography")
     body = re.sub(r'<span class="claim-source" data-key="([^"]+)">([^<]+)</span>', rf'<a href="{sources}#cite-\1">\2</a>', body)
+    body = name_equation_links(body)
     context["body"] = body + citation_block(app, pagename)
 
 

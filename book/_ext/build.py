@@ -16,7 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 import book_execution
+import book_pages
 from book_execution import ROOT
+from hopmix import cite
 
 BUILD = ROOT / "_build"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -73,6 +75,16 @@ def build_pdf() -> Path:
     return target
 
 
+def check_settings() -> None:
+    """The environment's addresses, before minutes of work go into a site that has them wrong; SystemExit with code 2."""
+    try:
+        cite.site_url()
+        book_pages.repository_url()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def build(kind: str) -> Path:
     BUILD.mkdir(exist_ok=True)
     os.environ.setdefault("HOPMIX_EVIDENCE", str(BUILD / "evidence"))
@@ -84,5 +96,6 @@ def build(kind: str) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ("html", "pdf"):
         raise SystemExit(__doc__)
+    check_settings()
     built = build(sys.argv[1]).relative_to(ROOT)
     print(f"The book is {built}" + (" (make serve shows it)." if sys.argv[1] == "html" else "."))

@@ -1,5 +1,7 @@
 """Scikit-learn's handwritten digits as tokens: the book's small real images."""
 
+import operator
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,8 @@ def digit_patches(patch_size: int = 2) -> tuple[Tensor, Tensor]:
     ImportError : scikit-learn, which ships the images, is not installed.
     ValueError : patch_size is not 1, 2, 4 or 8.
     """
-    if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1 or _SIDE % patch_size:
+    side = _whole(patch_size)
+    if side is None or side < 1 or _SIDE % side:
         raise ValueError(f"patch_size must divide the image side 8 (1, 2, 4 or 8), got {patch_size!r}")
     try:
         from sklearn.datasets import load_digits
@@ -28,11 +31,11 @@ def digit_patches(patch_size: int = 2) -> tuple[Tensor, Tensor]:
         raise ImportError("the digits come with scikit-learn: install it with  pip install 'hopmix[train]'") from error
     digits = load_digits()
     images = torch.from_numpy(digits.images).to(torch.float64) / 16  # (batch, 8, 8)
-    grid = _SIDE // patch_size
+    grid = _SIDE // side
     patches = (
-        images.reshape(-1, grid, patch_size, grid, patch_size)  # (batch, row, y, column, x)
+        images.reshape(-1, grid, side, grid, side)  # (batch, row, y, column, x)
         .transpose(2, 3)
-        .reshape(-1, grid**2, patch_size**2)  # (batch, tokens, pixels)
+        .reshape(-1, grid**2, side**2)  # (batch, tokens, pixels)
     )
     return patches, torch.from_numpy(digits.target).to(torch.int64)
 
@@ -46,17 +49,45 @@ def patch_embed(patches: Tensor, channels: int, seed: int | torch.Generator = 0)
 
     Raises
     ------
-    ValueError : patches is not a floating-point (batch, tokens, pixels), or channels is not a positive integer.
+    TypeError : patches is no tensor, or seed neither an integer nor a generator.
+    ValueError : patches is not a floating-point (batch, tokens, pixels) of finite numbers, or channels is not
+        a positive integer.
     """
+    if not isinstance(patches, Tensor):
+        raise TypeError(f"patches must be a torch.Tensor, got {type(patches).__name__}")
     if patches.dim() != 3 or not patches.is_floating_point():
         found = f"{patches.dtype} {tuple(patches.shape)}"
         raise ValueError(f"patches must be floating point (batch, tokens, pixels), got {found}")
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+    if patches.shape[-1] == 0:
+        raise ValueError(f"patches must have at least one pixel each, got shape {tuple(patches.shape)}")
+    if not bool(patches.detach().isfinite().all()):
+        raise ValueError("patches has entries that are not finite")
+    width = _whole(channels)
+    if width is None or width < 1:
         raise ValueError(f"channels must be a positive integer, got {channels!r}")
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     pixels = patches.shape[-1]
-    tall = torch.randn(max(pixels, channels), min(pixels, channels), generator=generator, dtype=torch.float64)
+    tall = torch.randn(max(pixels, width), min(pixels, width), generator=_stream(seed), dtype=torch.float64)
     q, r = torch.linalg.qr(tall)
     q = q * r.diagonal().sign()  # without the signs QR is not uniformly distributed, nor the same in every LAPACK
-    matrix = q if pixels >= channels else q.mT  # (pixels, channels)
+    matrix = q if pixels >= width else q.mT  # (pixels, channels)
     return patches @ matrix.to(patches.device, patches.dtype)
+
+
+# The models have the same checks in hopmix.mixers.arguments; data stands below them and asks none of them.
+def _whole(value: object) -> int | None:
+    """A Python integer from any whole number, numpy's included; None for all else, also for bool."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def _stream(seed: object) -> torch.Generator:
+    if isinstance(seed, torch.Generator):
+        return seed
+    plain = _whole(seed)
+    if plain is None:
+        raise TypeError(f"seed must be an integer or a torch.Generator, got {seed!r}")
+    if not -(2**63) <= plain < 2**64:
+        raise ValueError(f"seed must lie between -2**63 and 2**64 - 1, got {seed!r}")
+    return torch.Generator().manual_seed(plain)

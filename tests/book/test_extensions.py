@@ -1,5 +1,9 @@
 """The book's own Sphinx extensions, without Sphinx."""
 
+import os
+import subprocess
+import sys
+
 import nbformat
 import pytest
 
@@ -95,3 +99,19 @@ def test_docstrings(text, expected):
     import book_docstrings
 
     assert book_docstrings.restructured(text) == expected
+
+
+def test_permalinks_of_equations_say_which():
+    import book_pages
+
+    link = '<span class="eqno">(1.7)<a class="headerlink" href="#equation-a" title="Link to this equation">#</a></span>'
+    named = book_pages.name_equation_links(f'{link}<h2>(2)<a class="headerlink" href="#b">#</a></h2>')
+    assert named.count("aria-label") == 1 and 'class="headerlink" aria-label="Link to equation 1.7" href="#equation-a"' in named
+
+
+@pytest.mark.parametrize(("variable", "value"), [("HOPMIX_SITE_URL", "https://a:b"), ("HOPMIX_REPOSITORY_URL", "github.com/owner/name")])
+def test_wrong_settings_end_the_build_before_it_starts(monkeypatch, request, variable, value):
+    script = request.config.rootpath / "book" / "_ext" / "build.py"
+    done = subprocess.run([sys.executable, script, "html"], capture_output=True, text=True, env={**os.environ, variable: value}, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith(variable) and repr(value) in done.stderr

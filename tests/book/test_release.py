@@ -74,6 +74,8 @@ def test_wheel_holds_the_library_and_the_text(wheel):
     assert {"hopmix/_book/references.bib", "hopmix/_book/memory/hopfield_mixer.md"} <= set(names)
     others = [n for n in names if not (n.endswith((".py", ".md", ".bib")) or ".dist-info/" in n)]
     assert others == [] and not [n for n in names if n.startswith(("book/", "tests/", "hopmix/_book/_"))]
+    assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-4.0"
+    assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "LICENSE-TEXT"}
     core = {re.match(r"[\w-]+", need)[0] for need in metadata.get_all("Requires-Dist") if "extra ==" not in need}
     assert core == {"numpy", "scipy", "sympy", "torch", "matplotlib", "tqdm", "typer"}
 

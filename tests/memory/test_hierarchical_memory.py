@@ -318,6 +318,9 @@ def pair(**changes):
     return HierarchicalMemory(layers, changes.pop("synapses", [Synapse("a", "b", Dense(draw(1, 3, 4)))]))
 
 
+A = Layer("a", (4,), Tanh())
+
+
 def good(**changes):
     return {"a": draw(1, 2, 4), "b": draw(2, 2, 3)} | changes
 
@@ -341,9 +344,45 @@ def good(**changes):
         (lambda: pair().energy_rate(good(a=torch.full((2, 4), math.inf).double())), ValueError, "'a' has entries that are not finite"),
         (lambda: pair().step(good(), math.nan), ValueError, "step_size must be finite, got nan"),
         (lambda: pair().iterate(good(), [1.0, math.inf]), ValueError, "step_sizes must be finite, got inf"),
-        (lambda: pair().flow(good(), -1.0, 10), ValueError, "time must be positive, got -1.0"),
+        (lambda: pair().flow(good(), -1.0, 10), ValueError, "time must be positive and finite, got -1.0"),
         (lambda: pair().flow(good(), 1.0, 0), ValueError, "steps must be a positive integer, got 0"),
         (lambda: pair().iterate(good(), [1e200] * 3, leak=True), FloatingPointError, "no longer finite at step 2 of 3; use smaller steps"),
+        (lambda: pair().step(good(a=1e3 * draw(1, 2, 4)), 1e308, leak=True), FloatingPointError, r"no longer finite after a step of size 1e\+308; use a smaller step"),
+        (lambda: pair().step(good(), "1"), TypeError, "step_size must be a real number, got '1'"),
+        (lambda: pair().step(good(), None), TypeError, "step_size must be a real number, got None"),
+        (lambda: pair().step(good(), True), TypeError, "step_size must be a real number, got True"),
+        (lambda: pair().iterate(good(), 1.0), TypeError, "step_sizes must be a sequence of real numbers, got 1.0"),
+        (lambda: pair().iterate(good(), torch.tensor(1.0)), TypeError, "step_sizes must be a sequence of real numbers"),
+        (lambda: pair().iterate(good(), torch.ones(2, 1)), TypeError, "step_sizes must be a sequence of real numbers"),
+        (lambda: pair().iterate(good(), "abc"), TypeError, "step_sizes must be a sequence of real numbers, got 'abc'"),
+        (lambda: pair().iterate(good(), [1.0, None]), TypeError, "each of step_sizes must be a real number, got None"),
+        (lambda: pair().flow(good(), "1", 10), TypeError, "time must be a real number, got '1'"),
+        (lambda: pair().flow(good(), None, 10), TypeError, "time must be a real number, got None"),
+        (lambda: pair().flow(good(), True, 10), TypeError, "time must be a real number, got True"),
+        (lambda: pair().flow(good(), 1.0, True), ValueError, "steps must be a positive integer, got True"),
+        (lambda: pair().flow(good(), 1.0, 2.5), ValueError, "steps must be a positive integer, got 2.5"),
+        (lambda: pair().random_state(-1), ValueError, "batch must be an integer from 0 on, got -1"),
+        (lambda: pair().random_state(2.5), ValueError, "batch must be an integer from 0 on, got 2.5"),
+        (lambda: pair().random_state("a"), ValueError, "batch must be an integer from 0 on, got 'a'"),
+        (lambda: pair().random_state(scale=math.nan), ValueError, "scale must be finite, got nan"),
+        (lambda: pair().random_state(scale="a"), TypeError, "scale must be a real number, got 'a'"),
+        (lambda: pair().random_state(seed=None), TypeError, "seed must be an integer or a torch.Generator, got None"),
+        (lambda: pair().random_state(seed="a"), TypeError, "seed must be an integer or a torch.Generator, got 'a'"),
+        (lambda: pair().random_state(seed=1.5), TypeError, "seed must be an integer or a torch.Generator, got 1.5"),
+        (lambda: HierarchicalMemory([1], [2]), TypeError, "layers must be a sequence of Layer, got int at position 0"),
+        (lambda: HierarchicalMemory(A, []), TypeError, "layers must be a sequence of Layer, got Layer"),
+        (lambda: HierarchicalMemory(None, []), TypeError, "layers must be a sequence of Layer, got NoneType"),
+        (lambda: HierarchicalMemory([A], [A]), TypeError, "synapses must be a sequence of Synapse, got Layer at position 0"),
+        (lambda: HierarchicalMemory([A], 2), TypeError, "synapses must be a sequence of Synapse, got int"),
+        (lambda: Synapse(1, 2, Dense(draw(1, 3, 3))), TypeError, "source of a synapse must be a layer's name, .* got 1"),
+        (lambda: Synapse([], "b", Dense(draw(1, 3, 3))), TypeError, r"source of a synapse must be a layer's name, .* got \[\]"),
+        (lambda: Synapse("a", None, Dense(draw(1, 3, 3))), TypeError, "target of a synapse must be a layer's name, .* got None"),
+        (lambda: Layer("a", 3, Tanh()), TypeError, "shape of layer 'a' must be a tuple of positive integers, got 3"),
+        (lambda: Layer("a", "34", Tanh()), ValueError, "shape of layer 'a' must be one or more positive integers"),
+        (lambda: Layer("a", (3, True), Tanh()), ValueError, r"shape of layer 'a' must be one or more positive integers, got \(3, True\)"),
+        (lambda: Layer("a", (3,), Tanh(), "1"), TypeError, "time_constant of layer 'a' must be a real number, got '1'"),
+        (lambda: Layer("a", (3,), Tanh(), None), TypeError, "time_constant of layer 'a' must be a real number, got None"),
+        (lambda: Layer("a", (3,), Tanh(), math.nan), ValueError, "time_constant of layer 'a' must be finite and not negative, got nan"),
         (lambda: pair().layer("c"), KeyError, "no layer is called 'c'; the layers are a, b"),
         (lambda: pair(layers=[Layer("a", (4,), Tanh())] * 2), ValueError, "layers must have different names, got a more than once"),
         (lambda: pair(layers=[Layer("a", (4,), Tanh(), 0.0), Layer("b", (3,), Tanh(), 0.0)]), ValueError, "otherwise nothing moves"),
@@ -379,6 +418,20 @@ def good(**changes):
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_numbers_and_sizes_of_numpy_and_torch_are_accepted():
+    layer = Layer("a", np.array([4]), Tanh(), np.float32(0.5))
+    assert layer.shape == (4,) and type(layer.shape[0]) is int and layer.time_constant == 0.5
+    memory = HierarchicalMemory((A,), iter([]))
+    state = memory.random_state(np.int64(2), scale=torch.tensor([2.0]), seed=np.int64(3))
+    assert torch.equal(state, 2 * draw(3, 2, 4))
+    assert torch.equal(memory.step(state, np.float64(0.5)), memory.step(state, torch.tensor(0.5)))
+    assert torch.equal(memory.flow(state, np.int64(1), np.int64(3))[1], memory.flow(state, 1.0, 3)[1])
+    expected = memory.iterate(state, [0.5, 0.25])
+    for sizes in (np.array([0.5, 0.25]), torch.tensor([0.5, 0.25]), (h for h in (0.5, 0.25))):
+        assert torch.equal(memory.iterate(state, sizes), expected)
+    assert memory.random_state(0).shape == (0, 4)
 
 
 def test_large_finite_states_are_accepted():

@@ -1,5 +1,7 @@
 """Dense and Kronecker operators against numpy's kron and the definition of an adjoint."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,21 @@ def test_apply_of_a_function_is_still_torchs():
         (lambda: Dense(torch.ones(2)), ValueError, r"weight must be a non-empty matrix, got shape \(2,\)"),
         (lambda: Dense(torch.ones(2, 2).long()), TypeError, "weight must be a floating-point .*, got a tensor of torch.int64"),
         (lambda: Dense([[1.0]]), TypeError, "weight must be a floating-point torch.Tensor, got list"),
+        (lambda: Dense(torch.full((2, 2), math.nan)), ValueError, "weight has entries that are not finite"),
+        (lambda: Kronecker(torch.full((2, 2), math.inf)), ValueError, "token has entries that are not finite"),
+        (lambda: Kronecker(channel=torch.full((2, 2), -math.inf)), ValueError, "channel has entries that are not finite"),
+        (lambda: Dense(draw(0, 2, 3)).apply(draw(1, 4, 2)), ValueError, r"g must be .* with 3 entries for each sample, got \(4, 2\)"),
+        (lambda: Dense(draw(0, 2, 3)).apply(draw(1, 3)), ValueError, r"g must be .* with 3 entries for each sample, got \(3,\)"),
+        (lambda: Dense(draw(0, 2, 3)).adjoint(draw(1, 4, 3)), ValueError, r"g must be .* with 2 entries for each sample, got \(4, 3\)"),
+        (lambda: Dense(draw(0, 2, 3)).adjoint(None), TypeError, r"g must be a torch.Tensor \(batch, \*shape\) .* got NoneType"),
+        (lambda: Dense(draw(0, 2, 3)).apply(draw(1, 4, 3).float()), TypeError, "g has dtype torch.float32, but the weights torch.float64"),
+        (lambda: Dense(draw(0, 2, 3)).apply(draw(1, 4, 3).to("meta")), ValueError, "g is on meta, but the weights on cpu"),
+        (lambda: Kronecker(draw(0, 2, 3)).apply(draw(1, 3, 5)), ValueError, r"g must have shape \(batch, 3, any\), got \(3, 5\)"),
+        (lambda: Kronecker(draw(0, 2, 3)).apply(draw(1, 4, 2, 5)), ValueError, r"g must have shape \(batch, 3, any\), got \(4, 2, 5\)"),
+        (lambda: Kronecker(draw(0, 2, 3)).adjoint(draw(1, 4, 3, 5)), ValueError, r"g must have shape \(batch, 2, any\), got \(4, 3, 5\)"),
+        (lambda: Kronecker(None, draw(0, 2, 3)).apply(draw(1, 4, 5, 2)), ValueError, r"\(batch, any, 3\), got \(4, 5, 2\)"),
+        (lambda: Kronecker(draw(0, 2, 3)).adjoint(np.ones((4, 2, 5))), TypeError, "g must be a torch.Tensor, got ndarray"),
+        (lambda: Kronecker(draw(0, 2, 3)).apply(torch.ones(4, 3, 5).long()), TypeError, "g has dtype torch.int64, but the weights"),
         (lambda: Kronecker(), ValueError, "token and channel must not both be None"),
         (lambda: Dense(torch.ones(2, 3)).check_shapes((4,), (2,)), ValueError, r"\(n_target, n_source\) = \(2, 4\).*got \(2, 3\)"),
         (lambda: Kronecker(torch.ones(2, 3)).check_shapes((3,), (2,)), ValueError, "Kronecker joins layers with two axes"),
@@ -84,3 +101,11 @@ def test_apply_of_a_function_is_still_torchs():
 def test_errors(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_operators_leave_dtypes_to_autocast():
+    operator, g = Kronecker(draw(0, 2, 3).float()), draw(1, 4, 3, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert operator.apply(g.to(torch.bfloat16)).dtype == torch.bfloat16
+    with pytest.raises(TypeError, match="g has dtype torch.bfloat16"):
+        operator.apply(g.to(torch.bfloat16))

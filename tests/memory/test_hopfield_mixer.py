@@ -272,11 +272,43 @@ def test_memories_that_are_no_mixer_are_refused_with_the_reason(make, words):
         (lambda: three_layer_memory(3, 4, 5, 6.0), ValueError, "channel_hidden must be a positive integer, got 6.0"),
         (lambda: three_layer_memory(**SMALL, synapses="rank"), ValueError, "synapses must be one of kronecker, rank_one; got 'rank'"),
         (lambda: three_layer_memory(**SMALL, activation="glu"), ValueError, "no Lagrangian is called 'glu'"),
-        (lambda: three_layer_memory(**SMALL, norm="layer"), ValueError, "axes must be one of joint, token; got 'layer'"),
+        (lambda: three_layer_memory(**SMALL, norm="layer"), ValueError, "norm must be one of joint, token; got 'layer'"),
         (lambda: three_layer_memory(**SMALL, asymmetry=math.inf), ValueError, "asymmetry must be finite, got inf"),
         (lambda: three_layer_memory(**SMALL, time_constant=0.0), ValueError, "time_constant must be positive and finite, got 0.0"),
-        (lambda: three_layer_memory(**SMALL, hidden_time_constant=-1.0), ValueError, "layer 'token_hidden' must be finite and not neg"),
+        (lambda: three_layer_memory(**SMALL, hidden_time_constant=-1.0), ValueError, "hidden_time_constant must be finite and not negative, got -1.0"),
         (lambda: three_layer_memory(**SMALL, dtype=torch.int64), TypeError, "dtype must be a floating-point dtype, got torch.int64"),
+        *(
+            (
+                lambda name=name, value=value: three_layer_memory(**SMALL, **{name: value}),
+                TypeError,
+                f"{name} must be a real number, got {value!r}",
+            )
+            for name in ("asymmetry", "gain", "eps", "time_constant", "hidden_time_constant")
+            for value in ("1", None, True)
+        ),
+        (lambda: three_layer_memory(**SMALL, gain=math.nan), ValueError, "gain must be finite, got nan"),
+        (lambda: three_layer_memory(**SMALL, gain=torch.ones(2)), TypeError, "gain must be a real number, got tensor"),
+        (lambda: three_layer_memory(**SMALL, activation=["gelu"]), TypeError, r"activation must be the name .* got \['gelu'\]"),
+        (lambda: three_layer_memory(**SMALL, synapses=["rank_one"]), ValueError, "synapses must be one of kronecker, rank_one"),
+        (lambda: three_layer_memory(True, 4, 5, 6), ValueError, "tokens must be a positive integer, got True"),
+        (lambda: three_layer_memory(np.True_, 4, 5, 6), ValueError, "tokens must be a positive integer, got np.True_"),
+        (lambda: three_layer_memory("3", 4, 5, 6), ValueError, "tokens must be a positive integer, got '3'"),
+        (lambda: three_layer_memory(**SMALL, dtype="float32"), TypeError, "dtype must be a floating-point dtype, got 'float32'; use"),
+        (lambda: three_layer_memory(**SMALL, dtype=np.float32), TypeError, "dtype must be a floating-point dtype, got <class 'numpy.float32'>"),
+        (lambda: three_layer_memory(**SMALL, dtype=np.dtype("f4")), TypeError, "dtype must be a floating-point dtype, got dtype"),
+        (lambda: three_layer_memory(**SMALL, device="gpu"), ValueError, "device: 'gpu' is not known to torch here"),
+        (lambda: three_layer_memory(**SMALL, device=1.5), TypeError, "device must be a torch.device or its name, got 1.5"),
+        (lambda: three_layer_memory(**SMALL, seed=None), TypeError, "seed must be an integer or a torch.Generator, got None"),
+        (lambda: three_layer_memory(**SMALL, seed="a"), TypeError, "seed must be an integer or a torch.Generator, got 'a'"),
+        (lambda: three_layer_memory(**SMALL, seed=1.5), TypeError, "seed must be an integer or a torch.Generator, got 1.5"),
+        (lambda: three_layer_memory(**SMALL, seed=2**64), ValueError, r"seed must lie between -2\*\*63 and 2\*\*64 - 1"),
+        (lambda: skip_to_leaky(torch.ones(3), "1"), TypeError, "start must be a real number, got '1'"),
+        (lambda: skip_to_leaky(torch.ones(3), None), TypeError, "start must be a real number, got None"),
+        (lambda: skip_to_leaky(torch.ones(3), True), TypeError, "start must be a real number, got True"),
+        (lambda: skip_to_leaky(torch.ones(3), math.nan), ValueError, "start must be positive and finite, got nan"),
+        (lambda: skip_to_leaky(torch.tensor([1.0, math.nan])), ValueError, "trajectory has entries that are not finite"),
+        (lambda: skip_to_leaky(torch.tensor([1, 2])), TypeError, "trajectory must be a floating-point torch.Tensor, got dtype torch.int64"),
+        (lambda: skip_to_leaky(np.ones(3)), TypeError, "trajectory must be a floating-point torch.Tensor, got ndarray"),
         (lambda: to_mixer_block(torch.nn.Linear(1, 1)), TypeError, "memory must be a HierarchicalMemory, got Linear"),
         (lambda: skip_to_leaky(torch.ones(3), 0.0), ValueError, "start must be positive and finite, got 0.0"),
         (lambda: skip_to_leaky(torch.tensor(1.0)), ValueError, r"trajectory must be \(steps \+ 1, \.\.\.\), got shape \(\)"),
@@ -285,3 +317,20 @@ def test_memories_that_are_no_mixer_are_refused_with_the_reason(make, words):
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_a_device_that_is_not_here_is_named():
+    with pytest.raises(ValueError, match="device: 'cuda' is not available here; "):
+        three_layer_memory(**SMALL, device="cuda")
+
+
+def test_numbers_and_sizes_of_numpy_and_torch_are_accepted():
+    sizes = {name: np.int32(size) for name, size in SMALL.items()}
+    plain = three_layer_memory(**SMALL, gain=1.5, asymmetry=0.5, seed=3)
+    for gain in (np.float64(1.5), np.array(1.5), torch.tensor(1.5), torch.tensor([1.5]), torch.nn.Parameter(torch.tensor([1.5]))):
+        other = three_layer_memory(**sizes, gain=gain, asymmetry=torch.tensor(0.5), seed=np.int64(3))
+        x = plain.random_state(2)
+        assert torch.equal(plain.step(x), other.step(x))
+    assert all(type(n) is int for layer in other.layers for n in layer.shape)
+    assert to_mixer_block(other).gain.shape == ()

@@ -71,3 +71,12 @@ def test_energy_figure_plots_the_means(result):
     ax = figures.energy_along_flow(result).axes[0]
     expected = np.mean([one["energy_from_rate"] for one in result.trials], axis=0)
     assert any(np.array_equal(line.get_ydata(), expected) for line in ax.lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_a_scale_without_its_device_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr("hopmix.memory.hopfield_mixer.experiment.digit_patches", lambda size: pytest.fail("computed"))
+    for folder in (None, tmp_path):
+        with pytest.raises(ValueError, match="device: 'cuda' is not available here; "):
+            EXPERIMENT.run("gpu", folder=folder, progress=False)
+    assert not list(tmp_path.rglob("*.json"))

@@ -226,20 +226,48 @@ def test_parameters_of_layer_norm_are_trained_and_other_tensors_are_not():
         (lambda: LayerNorm("channels"), ValueError, "axes must be one of joint, token; got 'channels'"),
         (lambda: LayerNorm(eps=-1e-6), ValueError, "eps must be finite and not negative, got -1e-06"),
         (lambda: LayerNorm(gain=math.nan), ValueError, "gain must be finite"),
+        (lambda: LayerNorm(eps="a"), TypeError, "eps must be a real number, got 'a'"),
+        (lambda: LayerNorm(eps=None), TypeError, "eps must be a real number, got None"),
+        (lambda: LayerNorm(gain=True), TypeError, "gain must be a real number, got True"),
+        (lambda: LayerNorm(gain="1"), TypeError, "gain must be a real number, got '1'"),
+        (lambda: LayerNorm(gain=torch.tensor(math.inf)), ValueError, "gain must be finite"),
+        (lambda: LayerNorm(["joint"]), ValueError, r"axes must be one of joint, token; got \['joint'\]"),
+        (lambda: LayerNorm(shift=torch.tensor([0.0, math.nan])), ValueError, "shift has entries that are not finite"),
+        (lambda: LayerNorm(shift=torch.tensor([0, 1])), TypeError, "shift must be a floating-point torch.Tensor or None, got dtype"),
         (lambda: LayerNorm(shift=[0.0]), TypeError, "shift must be a torch.Tensor or None, got list"),
         (lambda: LayerNorm(shift=torch.zeros(2)).check_shape((4, 3)), ValueError, r"shift of shape \(2,\) does not broadcast"),
         (lambda: LayerNorm(eps=0).activation(torch.ones(2, 3)), ValueError, "constant over the normalised axes"),
         (lambda: Softmax(inverse_temperature=0), ValueError, "inverse_temperature must be positive and finite, got 0"),
+        (lambda: Softmax("a"), TypeError, "inverse_temperature must be a real number, got 'a'"),
+        (lambda: Softmax(True), TypeError, "inverse_temperature must be a real number, got True"),
+        (lambda: Softmax(math.nan), ValueError, "inverse_temperature must be positive and finite, got nan"),
+        (lambda: Softmax(axis="a"), ValueError, "axis must be a negative integer, counted from the last axis, got 'a'"),
         (lambda: Softmax(axis=1), ValueError, "axis must be a negative integer, counted from the last axis, got 1"),
         (lambda: Softmax(axis=-3).check_shape((4, 3)), ValueError, "axis -3 of Softmax is outside a layer of shape"),
         (lambda: ReLU().value(torch.ones(3)), ValueError, r"x must be \(batch, \*shape\) .* got shape \(3,\)"),
         (lambda: lagrangian("gleu"), UnknownLagrangian, "'gleu'; the names are quadratic, relu, gelu, tanh, softmax, layer_norm"),
+        (lambda: lagrangian(["gelu"]), TypeError, r"name must be the name of a Lagrangian or an instance of one, got \['gelu'\]"),
+        (lambda: lagrangian(None), TypeError, "name must be the name of a Lagrangian or an instance of one, got None"),
         (lambda: lagrangian(ReLU(), eps=1), TypeError, r"options \['eps'\] have no effect on an instance of ReLU"),
     ],
 )
 def test_errors(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@every_lagrangian
+def test_states_and_directions_are_checked(make):
+    f, x = make(), draw(1, 2, *SHAPE)
+    for function in (f.activation, f.value, f.legendre, lambda x: f.hessian_product(x, draw(2, 2, *SHAPE))):
+        for wrong, found in ((None, "NoneType"), (x.numpy(), "ndarray"), (x.long(), "dtype torch.int64")):
+            with pytest.raises(TypeError, match=f"x must be a floating-point torch.Tensor, got {found}"):
+                function(wrong)
+    for v in (x[0], x[:1], draw(2, 2, 3, 4)):
+        with pytest.raises(ValueError, match=r"v must have the shape of x, \(2, 4, 3\), got \("):
+            f.hessian_product(x, v)
+    with pytest.raises(TypeError, match="v must be a floating-point torch.Tensor, got NoneType"):
+        f.hessian_product(x, None)
 
 
 def test_registry_makes_new_instances_and_passes_instances_through():

@@ -109,6 +109,11 @@ def test_float32(device):
         (lambda: make(4, 6, 8, 10, weights="tied"), "weights must be one of symmetric, free; got 'tied'"),
         (lambda: make(4, 6, 8, 10, gain=math.inf), "gain must be finite, got inf"),
         (lambda: make(4, 6, 8, 10, eps=-1.0), "eps must be finite and not negative, got -1.0"),
+        (lambda: make(np.True_, 6, 8, 10), "tokens must be a positive integer, got np.True_"),
+        (lambda: make(4, 6, 8, 10, norm=["joint"]), "norm must be one of joint, token; got"),
+        (lambda: make(4, 6, 8, 10, activation=["gelu"]), "activation must be one of gelu, relu, tanh, identity; got"),
+        (lambda: make(4, 6, 8, 10, device="gpu"), "device: 'gpu' is not known to torch here"),
+        (lambda: make(4, 6, 8, 10)(draw(0, 2, 4, 6).to("meta")), "x is on meta, but the weights on cpu"),
         (lambda: make(4, 6, 8, 10)(draw(0, 2, 6, 4)), r"x must have shape \(batch, 4, 6\), got \(2, 6, 4\)"),
         (lambda: make(4, 6, 8, 10)(draw(0, 4, 6)), r"x must have shape \(batch, 4, 6\), got \(4, 6\)"),
     ],
@@ -116,3 +121,45 @@ def test_float32(device):
 def test_errors(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"dtype": "float32"}, "dtype must be a floating-point dtype, got 'float32'"),
+        ({"dtype": np.float32}, "dtype must be a floating-point dtype, got <class 'numpy.float32'>"),
+        ({"dtype": torch.int32}, "dtype must be a floating-point dtype, got torch.int32"),
+        ({"device": 1.5}, "device must be a torch.device or its name, got 1.5"),
+        *(({"seed": seed}, f"seed must be an integer or a torch.Generator, got {seed!r}") for seed in (None, "a", 1.5, True)),
+        *(({name: value}, f"{name} must be a real number, got {value!r}") for name in ("gain", "eps") for value in (None, "1", True)),
+    ],
+)
+def test_arguments_of_another_type(options, words):
+    with pytest.raises(TypeError, match=words):
+        make(4, 6, 8, 10, **options)
+
+
+@pytest.mark.parametrize("method", ["forward", "normalise", "token_mixing", "channel_mixing"])
+def test_inputs_are_checked_by_every_method(method):
+    function, x = getattr(make(4, 6, 8, 10), method), draw(0, 2, 4, 6)
+    name = "x" if method in ("forward", "normalise") else "g"
+    for wrong, found in ((x.float(), "torch.float32"), (x.long(), "torch.int64")):
+        with pytest.raises(TypeError, match=f"{name} has dtype {found}, but the weights torch.float64: use one for both"):
+            function(wrong)
+    for wrong, found in ((x.numpy(), "ndarray"), (None, "NoneType"), ([1.0], "list")):
+        with pytest.raises(TypeError, match=f"{name} must be a torch.Tensor, got {found}"):
+            function(wrong)
+    for wrong in (x[0], x.mT, x[None], torch.tensor(1.0)):
+        with pytest.raises(ValueError, match=rf"{name} must have shape \(batch, 4, 6\), got \("):
+            function(wrong)
+
+
+def test_numpys_sizes_and_numbers_and_autocast_are_accepted():
+    sizes, x = [np.int64(n) for n in (4, 6, 8, 10)], draw(0, 2, 4, 6)
+    block = make(*sizes, gain=np.float32(1.5), eps=np.array(1e-3), seed=np.int64(2))
+    assert torch.equal(block(x), make(4, 6, 8, 10, gain=1.5, eps=1e-3, seed=2)(x)) and type(block.tokens) is int
+    assert make(4, 6, 8, 10, gain=torch.tensor([1.5])).gain.shape == ()
+    single = make(4, 6, 8, 10, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = single(x.to(torch.bfloat16))
+    torch.testing.assert_close(low.double(), single(x.float()).double(), rtol=0.1, atol=0.1)

@@ -59,11 +59,34 @@ def test_float32_patches_stay_float32():
         (lambda: digit_patches(2.0), "patch_size must divide the image side 8"),
         (lambda: patch_embed(torch.ones(2, 3), 4), r"patches must be floating point \(batch, tokens, pixels\), got torch.float32 \(2, 3\)"),
         (lambda: patch_embed(torch.ones(2, 3, 4), 0), "channels must be a positive integer, got 0"),
+        (lambda: digit_patches(True), "patch_size must divide the image side 8"),
+        (lambda: patch_embed(torch.ones(2, 3, 4), 2.5), "channels must be a positive integer, got 2.5"),
+        (lambda: patch_embed(torch.ones(2, 3, 4), True), "channels must be a positive integer, got True"),
+        (lambda: patch_embed(torch.ones(2, 3, 0), 2), r"patches must have at least one pixel each, got shape \(2, 3, 0\)"),
+        (lambda: patch_embed(torch.full((2, 3, 4), float("nan")), 2), "patches has entries that are not finite"),
+        (lambda: patch_embed(torch.ones(2, 3, 4), 2, seed=2**64), r"seed must lie between -2\*\*63 and 2\*\*64 - 1"),
     ],
 )
 def test_errors(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True])
+def test_a_seed_that_is_none(seed):
+    with pytest.raises(TypeError, match=f"seed must be an integer or a torch.Generator, got {seed!r}"):
+        patch_embed(torch.ones(2, 3, 4), 2, seed)
+
+
+def test_patches_that_are_no_tensor():
+    with pytest.raises(TypeError, match="patches must be a torch.Tensor, got ndarray"):
+        patch_embed(np.ones((2, 3, 4)), 2)
+
+
+def test_numpys_integers_are_accepted():
+    patches, _ = digit_patches(np.int64(4))
+    assert patches.shape == (1797, 4, 16)
+    assert torch.equal(patch_embed(patches[:2], np.int32(3), np.int64(5)), patch_embed(patches[:2], 3, 5))
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):

@@ -87,26 +87,29 @@ class Evaluation:
         for name in self.dynamic:
             layer, velocity = self.layers[name], self.velocity(name)
             force = -layer.time_constant * velocity
+            halves = None
             for s in self._synapses_at(name):
                 other = _other(s, name)
                 back = carried.get(other)
                 if not s.symmetric:
-                    half = self.g(other) / -2
-                    back = half if back is None else back + half
-                    force = force + self._signal(s, name) / 2
+                    back = -self.g(other) if back is None else back - self.g(other)
+                    halves = self._signal(s, name) if halves is None else halves + self._signal(s, name)
                 if back is not None:
-                    force = force + self._transposed(s, name, back)
+                    returned = self._transposed(s, name, back)
+                    halves = returned if halves is None else halves + returned
+            if halves is not None:
+                force = force.add(halves, alpha=0.5)
             rate = rate + inner(layer.lagrangian.hessian_product(self.dynamic[name], velocity), force)
         return rate
 
     def _carried(self, name: str) -> Tensor | None:
-        """H (A g) of an adiabatic layer; None where all its synapses are symmetric."""
+        """2 H (A g) of an adiabatic layer; None where all its synapses are symmetric."""
         total = None
         for s in self._synapses_at(name):
             if not s.symmetric:
                 part = self._signal(s, name) - self._transposed(s, name, self.g(_other(s, name)))
                 total = part if total is None else total + part
-        return None if total is None else self.layers[name].lagrangian.hessian_product(self.x(name), total / 2)
+        return None if total is None else self.layers[name].lagrangian.hessian_product(self.x(name), total)
 
     def _sum(self, name: str) -> Tensor:
         signals = [self._signal(s, name) for s in self._synapses_at(name)]

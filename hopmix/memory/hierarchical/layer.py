@@ -1,11 +1,11 @@
 """A layer of neurons: a shape, a Lagrangian and a time constant (page: book/memory/hopfield_mixer.md)."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from hopmix.memory.lagrangian import Lagrangian
+from hopmix.mixers.arguments import number, size
 
 
 class Layer(torch.nn.Module):
@@ -33,16 +33,21 @@ class Layer(torch.nn.Module):
                 f"lagrangian of layer {name!r} must be a Lagrangian, got {lagrangian!r}; "
                 "hopmix.memory.lagrangian.lagrangian(name) makes one by name"
             )
-        shape = tuple(shape)
-        if not shape or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
-            raise ValueError(f"shape of layer {name!r} must be one or more positive integers, got {shape}")
-        if not (math.isfinite(time_constant) and time_constant >= 0):
-            raise ValueError(f"time_constant of layer {name!r} must be finite and not negative, got {time_constant!r}")
+        if not isinstance(shape, Iterable):
+            raise TypeError(f"shape of layer {name!r} must be a tuple of positive integers, got {shape!r}")
+        found = tuple(shape)
+        try:
+            shape = tuple(size("shape", n) for n in found)
+        except ValueError:
+            shape = ()
+        if not shape:
+            raise ValueError(f"shape of layer {name!r} must be one or more positive integers, got {found}")
+        time_constant = number(f"time_constant of layer {name!r}", time_constant, "zero")
         lagrangian.check_shape(shape)
         self.name = name
         self.shape = shape
         self.lagrangian = lagrangian
-        self.time_constant = float(time_constant)
+        self.time_constant = time_constant
 
     @property
     def adiabatic(self) -> bool:

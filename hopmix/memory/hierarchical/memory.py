@@ -1,7 +1,7 @@
 """Hierarchical associative memory: dynamics and energy (page: book/memory/hopfield_mixer.md)."""
 
-import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from torch import Tensor
 from hopmix.memory.hierarchical.evaluation import Evaluation
 from hopmix.memory.hierarchical.integrate import rk4_step
 from hopmix.memory.hierarchical.layer import Layer
-from hopmix.memory.hierarchical.state import State, combine, first_not_finite, pack, unpack
+from hopmix.memory.hierarchical.state import State, all_finite, combine, first_not_finite, pack, unpack
 from hopmix.memory.hierarchical.synapse import Synapse
+from hopmix.mixers.arguments import generator, number, size
 
 
 class HierarchicalMemory(torch.nn.Module):
@@ -27,15 +28,15 @@ class HierarchicalMemory(torch.nn.Module):
 
     Raises
     ------
-    TypeError, ValueError : repeated or unknown layer names, two adiabatic neighbours, an adiabatic
+    TypeError, ValueError : layers that are no Layer, synapses that are no Synapse, repeated or unknown layer names, two adiabatic neighbours, an adiabatic
         layer without synapse, no dynamic layer, operators that do not fit or that mix dtypes or devices;
         in every method: a state that ``hopmix.memory.hierarchical.state.unpack`` refuses.
     """
 
     def __init__(self, layers: Iterable[Layer], synapses: Iterable[Synapse]):
         super().__init__()
-        self.layers = torch.nn.ModuleList(layers)
-        self.synapses = torch.nn.ModuleList(synapses)
+        self.layers = torch.nn.ModuleList(_all_of(Layer, "layers", layers))
+        self.synapses = torch.nn.ModuleList(_all_of(Synapse, "synapses", synapses))
         _check_structure(list(self.layers), list(self.synapses))
 
     @property
@@ -69,7 +70,7 @@ class HierarchicalMemory(torch.nn.Module):
             dE/dt = - sum_A tau_A v_A . H_A v_A + dg/dt . A g,    v = dx/dt,  dg_A/dt = H_A v_A
 
         A is the antisymmetric part of the stacked synapse matrix, zero for a symmetric memory.
-        Costs at most about two velocities. Source: derived on the page.
+        Costs about one velocity, and with asymmetric synapses between two and three. Source: derived on the page.
         """
         return self._evaluate(self._unpack(state)).energy_rate()
 
@@ -87,15 +88,29 @@ class HierarchicalMemory(torch.nn.Module):
         """One explicit Euler step, all layers at once, with h = step_size / tau.
 
         Without the leak x + h F(g), the skip form; with it (1 - h) x + h F(g).
+
+        Raises
+        ------
+        TypeError, ValueError : step_size is no finite real number.
+        FloatingPointError : the step left the finite numbers.
         """
-        _check_number("step_size", step_size)
-        return pack(self._step(self._unpack(state), step_size, leak), state)
+        step_size = number("step_size", step_size)
+        values = self._step(self._unpack(state), step_size, leak)
+        if not all_finite(values):
+            raise FloatingPointError(f"the state is no longer finite after a step of size {step_size:g}; use a smaller step")
+        return pack(values, state)
 
     def iterate(self, state: State, step_sizes: Sequence[float] | Tensor, leak: bool = False) -> State:
-        """The states visited by one ``step`` per step size: (steps + 1, batch, *shape), the start first."""
-        sizes = [float(h) for h in step_sizes]
-        for h in sizes:
-            _check_number("step_sizes", h)
+        """The states visited by one ``step`` per step size: (steps + 1, batch, *shape), the start first.
+
+        Raises
+        ------
+        TypeError, ValueError : step_sizes is no sequence of finite real numbers.
+        FloatingPointError : the states left the finite numbers.
+        """
+        if not isinstance(step_sizes, Iterable) or isinstance(step_sizes, str) or getattr(step_sizes, "ndim", 1) != 1:
+            raise TypeError(f"step_sizes must be a sequence of real numbers, got {step_sizes!r}")
+        sizes = [number("each of step_sizes", h) for h in step_sizes]
         visited = [self._unpack(state)]
         for h in sizes:
             visited.append(self._step(visited[-1], h, leak))
@@ -111,14 +126,10 @@ class HierarchicalMemory(torch.nn.Module):
 
         Raises
         ------
-        ValueError : time not positive, steps not a positive integer.
+        TypeError, ValueError : time is no positive finite number, steps not a positive integer.
         FloatingPointError : the states left the finite numbers; more steps may help.
         """
-        _check_number("time", time)
-        if time <= 0:
-            raise ValueError(f"time must be positive, got {time!r}")
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ValueError(f"steps must be a positive integer, got {steps!r}")
+        time, steps = number("time", time, "positive"), size("steps", steps)
         visited = [self._unpack(state)]
         for _ in range(steps):
             visited.append(rk4_step(lambda values: self._velocity(values, leak), visited[-1], time / steps))
@@ -130,12 +141,17 @@ class HierarchicalMemory(torch.nn.Module):
         """Independent normal entries of standard deviation ``scale``, on the weights' dtype and device.
 
         The same seed gives the same numbers, up to rounding, for every dtype and device.
+
+        Raises
+        ------
+        TypeError, ValueError : batch is no integer from 0 on, scale no finite real number, seed neither an
+            integer nor a generator.
         """
-        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+        batch, scale, stream = size("batch", batch, least=0), number("scale", scale), generator(seed)
         like = self._weight()
         dtype, device = (torch.float64, None) if like is None else (like.dtype, like.device)
         values = {
-            layer.name: torch.randn(batch, *layer.shape, generator=generator, dtype=torch.float64)
+            layer.name: torch.randn(batch, *layer.shape, generator=stream, dtype=torch.float64)
             .mul_(scale)
             .to(device, dtype)
             for layer in self.dynamic_layers
@@ -160,7 +176,7 @@ class HierarchicalMemory(torch.nn.Module):
 
     def _weight(self) -> Tensor | None:
         for synapse in self.synapses:
-            for weight in (*synapse.parameters(), *synapse.buffers()):
+            for weight in chain(synapse.parameters(), synapse.buffers()):
                 return weight
         return None
 
@@ -174,9 +190,14 @@ def _stacked(visited: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return states
 
 
-def _check_number(name: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+def _all_of(kind: type, name: str, values: Iterable) -> list:
+    if not isinstance(values, Iterable) or isinstance(values, torch.nn.Module) and not isinstance(values, torch.nn.ModuleList):
+        raise TypeError(f"{name} must be a sequence of {kind.__name__}, got {type(values).__name__}")
+    values = list(values)
+    for i, value in enumerate(values):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a sequence of {kind.__name__}, got {type(value).__name__} at position {i}")
+    return values
 
 
 def _check_structure(layers: list[Layer], synapses: list[Synapse]) -> None:

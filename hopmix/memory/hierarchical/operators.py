@@ -7,12 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hopmix.mixers.arguments import check_batch, check_finite, check_like
+
 
 class Operator(torch.nn.Module, ABC):
     """A linear map from activations of a source layer to inputs of a target layer, and its adjoint.
 
     A weight given as ``torch.nn.Parameter`` stays that parameter, shared and trained; any other
     tensor is kept as a fixed buffer. Both follow ``.to()``.
+
+    Raises TypeError (no tensor, or a dtype that is not floating point or not the weights') and
+    ValueError (a weight that is not finite, an activation of another shape or device).
     """
 
     @abstractmethod
@@ -37,6 +42,7 @@ class Operator(torch.nn.Module, ABC):
                 raise TypeError(f"{name} must be a floating-point torch.Tensor, got {_describe(weight)}")
             if weight.dim() != 2 or weight.numel() == 0:
                 raise ValueError(f"{name} must be a non-empty matrix, got shape {tuple(weight.shape)}")
+            check_finite(name, weight)
         if isinstance(weight, torch.nn.Parameter):
             self.register_parameter(name, weight)
         else:
@@ -52,11 +58,13 @@ class Dense(Operator):
 
     def forward(self, g: Tensor) -> Tensor:
         """(batch, *source shape) to (batch, n_target)."""
-        return torch.nn.functional.linear(g.flatten(1), self.weight)
+        weight = self.weight
+        return torch.nn.functional.linear(_flat(g, weight, 1), weight)
 
     def adjoint(self, g: Tensor) -> Tensor:
         """(batch, *target shape) to (batch, n_source)."""
-        return g.flatten(1) @ self.weight
+        weight = self.weight
+        return _flat(g, weight, 0) @ weight
 
     def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
         needed = (math.prod(target), math.prod(source))
@@ -88,11 +96,15 @@ class Kronecker(Operator):
 
     def forward(self, g: Tensor) -> Tensor:
         """(batch, S, C) to (batch, h, k)."""
-        return _two_sided(self.token, g, None if self.channel is None else self.channel.mT)
+        token, channel = self.token, self.channel
+        _check_two_sided(g, token, channel, 1)
+        return _two_sided(token, g, None if channel is None else channel.mT)
 
     def adjoint(self, g: Tensor) -> Tensor:
         """(batch, h, k) to (batch, S, C)."""
-        return _two_sided(None if self.token is None else self.token.mT, g, self.channel)
+        token, channel = self.token, self.channel
+        _check_two_sided(g, token, channel, 0)
+        return _two_sided(None if token is None else token.mT, g, channel)
 
     def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
         if len(source) != 2 or len(target) != 2:
@@ -108,6 +120,31 @@ class Kronecker(Operator):
     def extra_repr(self) -> str:
         weights = {"token": self.token, "channel": self.channel}
         return ", ".join(f"{name}={None if w is None else tuple(w.shape)}" for name, w in weights.items())
+
+
+def _flat(g: Tensor, weight: Tensor, axis: int) -> Tensor:
+    """g (batch, *shape) as (batch, entries), with as many entries as the weight's axis."""
+    if not isinstance(g, Tensor) or g.dim() < 2 or g.numel() != len(g) * weight.shape[axis]:
+        found = tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__
+        error = ValueError if isinstance(g, Tensor) else TypeError
+        raise error(f"g must be a torch.Tensor (batch, *shape) with {weight.shape[axis]} entries for each sample, got {found}")
+    check_like("g", g, weight)
+    return g.flatten(1)
+
+
+def _check_two_sided(g: Tensor, token: Tensor | None, channel: Tensor | None, axis: int) -> None:
+    first = channel if token is None else token
+    if (
+        isinstance(g, Tensor)
+        and g.dim() == 3
+        and (token is None or g.shape[1] == token.shape[axis])
+        and (channel is None or g.shape[2] == channel.shape[axis])
+        and g.dtype == first.dtype
+        and g.device == first.device
+    ):
+        return  # the usual case, on the way of every velocity
+    sizes = (None if token is None else token.shape[axis], None if channel is None else channel.shape[axis])
+    check_batch("g", g, sizes, first)
 
 
 def _two_sided(left: Tensor | None, g: Tensor, right: Tensor | None) -> Tensor:

@@ -82,9 +82,14 @@ def combine(function: Callable[..., Tensor], *states: dict[str, Tensor]) -> dict
     return {name: function(*(state[name] for state in states)) for name in states[0]}
 
 
+def all_finite(states: dict[str, Tensor]) -> bool:
+    """Whether every entry of every layer is finite."""
+    return all(_finite(x) for x in states.values())
+
+
 def first_not_finite(states: dict[str, Tensor]) -> int | None:
     """The first index along the leading axis at which some layer is not finite."""
-    if all(_finite(x) for x in states.values()):
+    if all_finite(states):
         return None
     bad = torch.stack([~x.isfinite().flatten(1).all(1) for x in states.values()]).any(0)
     return int(bad.nonzero()[0])

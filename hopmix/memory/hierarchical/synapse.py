@@ -14,12 +14,15 @@ class Synapse(torch.nn.Module):
 
     Raises
     ------
-    TypeError : operator or feedback is no Operator.
+    TypeError : source or target is no name, operator or feedback is no Operator.
     ValueError : source and target are the same layer.
     """
 
     def __init__(self, source: str, target: str, operator: Operator, feedback: Operator | None = None):
         super().__init__()
+        for name, value in (("source", source), ("target", target)):
+            if not isinstance(value, str) or not value:
+                raise TypeError(f"{name} of a synapse must be a layer's name, a non-empty string, got {value!r}")
         for name, value in (("operator", operator), ("feedback", feedback)):
             if not isinstance(value, Operator) and not (name == "feedback" and value is None):
                 found = type(value).__name__

@@ -1,9 +1,9 @@
 """The leak as a change of scale: skip and leaky forms of one dynamics (page: book/memory/hopfield_mixer.md)."""
 
-import math
-
 import torch
 from torch import Tensor
+
+from hopmix.mixers.arguments import check_finite, number
 
 
 def skip_to_leaky(trajectory: Tensor, start: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -25,11 +25,15 @@ def skip_to_leaky(trajectory: Tensor, start: float = 1.0) -> tuple[Tensor, Tenso
 
     Raises
     ------
-    ValueError : start is not positive and finite, or the trajectory is empty.
+    TypeError : start is no real number, or the trajectory no floating-point tensor.
+    ValueError : start is not positive and finite, or the trajectory is empty or not finite.
     """
-    if not (math.isfinite(start) and start > 0):
-        raise ValueError(f"start must be positive and finite, got {start!r}")
+    start = number("start", start, "positive")
+    if not isinstance(trajectory, Tensor) or not trajectory.is_floating_point():
+        found = f"dtype {trajectory.dtype}" if isinstance(trajectory, Tensor) else type(trajectory).__name__
+        raise TypeError(f"trajectory must be a floating-point torch.Tensor, got {found}")
     if trajectory.dim() == 0 or len(trajectory) == 0:
         raise ValueError(f"trajectory must be (steps + 1, ...), got shape {tuple(trajectory.shape)}")
+    check_finite("trajectory", trajectory)
     scale = start + torch.arange(len(trajectory), dtype=trajectory.dtype, device=trajectory.device)
     return trajectory / scale.view(-1, *[1] * (trajectory.dim() - 1)), 1 / scale[1:]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hopmix.memory.hierarchical import HierarchicalMemory, Kronecker, Layer, Synapse
 from hopmix.memory.lagrangian import Lagrangian, LayerNorm, lagrangian
+from hopmix.mixers.arguments import available_device, choice, floating_dtype, generator, number, size
 
 _SYNAPSES = ("kronecker", "rank_one")
 
@@ -53,24 +54,19 @@ def three_layer_memory(
     ------
     ValueError, TypeError : naming the argument, the value found and what is allowed.
     """
-    sizes = {"tokens": tokens, "channels": channels, "token_hidden": token_hidden, "channel_hidden": channel_hidden}
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name} must be a positive integer, got {size!r}")
-    if synapses not in _SYNAPSES:
-        raise ValueError(f"synapses must be one of {', '.join(_SYNAPSES)}; got {synapses!r}")
-    if not math.isfinite(asymmetry):
-        raise ValueError(f"asymmetry must be finite, got {asymmetry!r}")
-    if not (math.isfinite(time_constant) and time_constant > 0):
-        raise ValueError(f"time_constant must be positive and finite, got {time_constant!r}")
-    dtype = torch.float64 if dtype is None else dtype
-    if not dtype.is_floating_point:
-        raise TypeError(f"dtype must be a floating-point dtype, got {dtype}")
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    tokens, channels = size("tokens", tokens), size("channels", channels)
+    token_hidden, channel_hidden = size("token_hidden", token_hidden), size("channel_hidden", channel_hidden)
+    if not isinstance(activation, str | Lagrangian):
+        raise TypeError(f"activation must be the name of a Lagrangian or an instance of one, got {activation!r}")
+    norm, synapses = choice("norm", norm, ("joint", "token")), choice("synapses", synapses, _SYNAPSES)
+    asymmetry, gain = number("asymmetry", asymmetry), number("gain", gain)
+    time_constant = number("time_constant", time_constant, "positive")
+    hidden_time_constant = number("hidden_time_constant", hidden_time_constant, "zero")
+    dtype, device, stream = floating_dtype(dtype, torch.float64), available_device(device), generator(seed)
 
-    def weight(hidden: int, size: int) -> Tensor:
+    def weight(hidden: int, seen: int) -> Tensor:
         # Drawn in float64 on the CPU, so that a seed means the same memory everywhere.
-        return torch.randn(hidden, size, generator=generator, dtype=torch.float64) / math.sqrt(size)
+        return torch.randn(hidden, seen, generator=stream, dtype=torch.float64) / math.sqrt(seen)
 
     def parameter(value: Tensor) -> torch.nn.Parameter:
         return torch.nn.Parameter(value.to(device, dtype))

@@ -18,6 +18,26 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
     return total(a * b)
 
 
+def check_state(x: Tensor) -> None:
+    """TypeError where x is no floating-point tensor."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise _no_state("x", x)
+
+
+def check_direction(x: Tensor, v: Tensor) -> None:
+    """TypeError where x or v is no floating-point tensor, ValueError where v has another shape than x."""
+    check_state(x)
+    if not isinstance(v, Tensor) or not v.is_floating_point():
+        raise _no_state("v", v)
+    if v.shape != x.shape:
+        raise ValueError(f"v must have the shape of x, {tuple(x.shape)}, got {tuple(v.shape)}")
+
+
+def _no_state(name: str, value: object) -> TypeError:
+    found = f"dtype {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    return TypeError(f"{name} must be a floating-point torch.Tensor, got {found}")
+
+
 class Lagrangian(torch.nn.Module, ABC):
     """A scalar function L(x) of one layer's state.
 
@@ -25,6 +45,9 @@ class Lagrangian(torch.nn.Module, ABC):
     the layer's velocity into the activation's: dg/dt = H dx/dt.
     All states are ``(batch, *shape)`` with at least one axis beside the batch.
     Source: krotov2021hierarchical, krotov2021large.
+
+    Raises, in every method: TypeError (x or v is no floating-point tensor) and ValueError (v has
+    another shape than x).
     """
 
     @property
@@ -71,7 +94,9 @@ class Elementwise(Lagrangian):
         """Its second derivative, entry by entry: the diagonal of H."""
 
     def value(self, x: Tensor) -> Tensor:
+        check_state(x)
         return total(self.potential(x))
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
         return self.curvature(x) * v

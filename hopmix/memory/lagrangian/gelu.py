@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Elementwise
+from hopmix.memory.lagrangian.base import Elementwise, check_direction, check_state
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -29,11 +29,13 @@ class GELU(Elementwise):
         return (square * (1 + erf) - erf + _SQRT_2_OVER_PI * x * (square / -2).exp_()) / 4
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         return torch.nn.functional.gelu(x)
 
     def curvature(self, x: Tensor) -> Tensor:
         return (1 + torch.erf(x * _SQRT_HALF) + _SQRT_2_OVER_PI * x * x.square().div_(-2).exp_()) / 2
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
         # curvature(x) * v in one pass of torch's own kernel, several times faster.
         return torch.ops.aten.gelu_backward(v, x)

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Lagrangian, inner, total
+from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, inner, total
+from hopmix.mixers.arguments import check_finite, choice, number
 
 _AXES = ("joint", "token")
 
@@ -26,32 +27,32 @@ class LayerNorm(Lagrangian):
 
     Raises
     ------
-    ValueError : unknown axes, a negative eps, a gain that is not one finite number.
+    TypeError : eps or gain is no real number, shift no floating-point tensor.
+    ValueError : unknown axes, a negative eps, a gain that is not one finite number, a shift that is not finite.
     """
 
     def __init__(self, axes: str = "joint", gain: float | Tensor = 1.0, shift: Tensor | None = None, eps: float = 1e-6):
         super().__init__()
-        if axes not in _AXES:
-            raise ValueError(f"axes must be one of {', '.join(_AXES)}; got {axes!r}")
-        if not (math.isfinite(eps) and eps >= 0):
-            raise ValueError(f"eps must be finite and not negative, got {eps!r}")
+        self.axes = choice("axes", axes, _AXES)
+        self.eps = number("eps", eps, "zero")
         if isinstance(gain, Tensor) and gain.dim() > 0:
             raise ValueError(
                 f"gain must be a scalar, got a tensor of shape {tuple(gain.shape)}: an elementwise gain makes the "
                 "Jacobian of the activation asymmetric, so no Lagrangian has it as its gradient. "
                 "An elementwise shift is allowed"
             )
-        if not math.isfinite(float(gain.detach() if isinstance(gain, Tensor) else gain)):
-            raise ValueError(f"gain must be finite, got {gain!r}")
-        if shift is not None and not isinstance(shift, Tensor):
-            raise TypeError(f"shift must be a torch.Tensor or None, got {type(shift).__name__}")
-        self.axes = axes
-        self.eps = float(eps)
+        value = 1.0 if isinstance(gain, Tensor) and gain.is_meta else number("gain", gain)
+        if shift is not None:
+            if not isinstance(shift, Tensor):
+                raise TypeError(f"shift must be a torch.Tensor or None, got {type(shift).__name__}")
+            if not shift.is_floating_point():
+                raise TypeError(f"shift must be a floating-point torch.Tensor or None, got dtype {shift.dtype}")
+            check_finite("shift", shift)
         if isinstance(gain, torch.nn.Parameter):
             self.gain = gain
         else:
             # A 0-dimensional float64 buffer never promotes a float32 state.
-            self.register_buffer("gain", gain if isinstance(gain, Tensor) else torch.tensor(gain, dtype=torch.float64))
+            self.register_buffer("gain", gain if isinstance(gain, Tensor) else torch.tensor(value, dtype=torch.float64))
         if isinstance(shift, torch.nn.Parameter):
             self.shift = shift
         else:
@@ -71,12 +72,14 @@ class LayerNorm(Lagrangian):
         return value if self.shift is None else value + inner(x, self.shift)
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         if self.eps == 0:
             self._moments(x)  # refuses constant states, where layer_norm would give NaN
         g = torch.nn.functional.layer_norm(x, self.normalised_shape(x.shape[1:]), eps=self.eps) * self.gain
         return g if self.shift is None else g + self.shift
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
         centred, deviation, _ = self._moments(x)
         dims = self._dims(x)
         direction = centred / deviation
@@ -104,6 +107,7 @@ class LayerNorm(Lagrangian):
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
         """x - mean, sqrt(var + eps) with the axes kept, and N."""
+        check_state(x)
         dims = self._dims(x)
         centred = x - x.mean(dims, keepdim=True)
         variance = centred.square().mean(dims, keepdim=True)

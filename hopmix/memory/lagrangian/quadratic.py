@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Elementwise
+from hopmix.memory.lagrangian.base import Elementwise, check_direction, check_state
 
 
 class Quadratic(Elementwise):
@@ -15,10 +15,12 @@ class Quadratic(Elementwise):
         return x.square() / 2
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         return x
 
     def curvature(self, x: Tensor) -> Tensor:
         return torch.ones_like(x)
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
         return v

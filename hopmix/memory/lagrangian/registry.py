@@ -31,12 +31,14 @@ def lagrangian(name: str | Lagrangian, **options) -> Lagrangian:
     Raises
     ------
     UnknownLagrangian : a name that is not registered.
-    TypeError : options beside an instance, or options that the Lagrangian does not take.
+    TypeError : neither a name nor an instance, options beside an instance, or options that the Lagrangian does not take.
     """
     if isinstance(name, Lagrangian):
         if options:
             raise TypeError(f"options {sorted(options)} have no effect on an instance of {type(name).__name__}")
         return name
+    if not isinstance(name, str):
+        raise TypeError(f"name must be the name of a Lagrangian or an instance of one, got {name!r}")
     if name not in LAGRANGIANS:
         raise UnknownLagrangian(f"no Lagrangian is called {name!r}; the names are {', '.join(LAGRANGIANS)}")
     return LAGRANGIANS[name](**options)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Elementwise
+from hopmix.memory.lagrangian.base import Elementwise, check_state
 
 
 class ReLU(Elementwise):
@@ -15,6 +15,7 @@ class ReLU(Elementwise):
         return torch.relu(x).square() / 2
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         return torch.relu(x)
 
     def curvature(self, x: Tensor) -> Tensor:

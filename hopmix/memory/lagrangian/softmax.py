@@ -1,11 +1,12 @@
 """The log-sum-exp Lagrangian of softmax neurons (page: book/memory/hopfield_mixer.md)."""
 
-import math
+import operator
 
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Lagrangian, total
+from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, total
+from hopmix.mixers.arguments import number
 
 
 class Softmax(Lagrangian):
@@ -18,6 +19,7 @@ class Softmax(Lagrangian):
 
     Raises
     ------
+    TypeError : inverse_temperature is no real number.
     ValueError : inverse_temperature is not positive and finite, or axis is not a negative integer.
     """
 
@@ -25,22 +27,25 @@ class Softmax(Lagrangian):
 
     def __init__(self, inverse_temperature: float = 1.0, axis: int = -1):
         super().__init__()
-        beta = float(inverse_temperature)
-        if not (math.isfinite(beta) and beta > 0):
-            raise ValueError(f"inverse_temperature must be positive and finite, got {inverse_temperature!r}")
-        if not isinstance(axis, int) or axis >= 0:
+        self.inverse_temperature = number("inverse_temperature", inverse_temperature, "positive")
+        try:
+            self.axis = operator.index(axis)
+        except TypeError:
+            self.axis = 0
+        if self.axis >= 0:
             raise ValueError(f"axis must be a negative integer, counted from the last axis, got {axis!r}")
-        self.inverse_temperature = beta
-        self.axis = axis
 
     def value(self, x: Tensor) -> Tensor:
+        check_state(x)
         beta = self.inverse_temperature
         return total(torch.logsumexp(beta * x, self.axis, keepdim=True)) / beta
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         return torch.softmax(self.inverse_temperature * x, self.axis)
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
         g = self.activation(x)
         return self.inverse_temperature * g * (v - (g * v).sum(self.axis, keepdim=True))
 

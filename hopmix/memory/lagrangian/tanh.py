@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Elementwise
+from hopmix.memory.lagrangian.base import Elementwise, check_state
 
 
 class Tanh(Elementwise):
@@ -19,6 +19,7 @@ class Tanh(Elementwise):
         return x - torch.nn.functional.logsigmoid(2 * x) - math.log(2)
 
     def activation(self, x: Tensor) -> Tensor:
+        check_state(x)
         return torch.tanh(x)
 
     def curvature(self, x: Tensor) -> Tensor:

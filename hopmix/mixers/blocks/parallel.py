@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hopmix.mixers.arguments import available_device, check_batch, choice, floating_dtype, generator, number, size
+
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
@@ -40,7 +42,8 @@ class ParallelMixerBlock(torch.nn.Module):
 
     Raises
     ------
-    ValueError : naming the argument, the value found and what is allowed.
+    ValueError, TypeError : naming the argument, the value found and what is allowed; in every method
+        for an input that is no tensor (batch, tokens, channels) with the weights' dtype and device.
     """
 
     def __init__(
@@ -59,36 +62,23 @@ class ParallelMixerBlock(torch.nn.Module):
         seed: int | torch.Generator = 0,
     ):
         super().__init__()
-        sizes = {"tokens": tokens, "channels": channels, "token_hidden": token_hidden, "channel_hidden": channel_hidden}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"{name} must be a positive integer, got {size!r}")
-        for name, value, allowed in (
-            ("activation", activation, _ACTIVATIONS),
-            ("norm", norm, _NORMS),
-            ("weights", weights, _WEIGHTS),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
-        if not math.isfinite(gain):
-            raise ValueError(f"gain must be finite, got {gain!r}")
-        if not (math.isfinite(eps) and eps >= 0):
-            raise ValueError(f"eps must be finite and not negative, got {eps!r}")
-        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+        self.tokens, self.channels = size("tokens", tokens), size("channels", channels)
+        token_hidden, channel_hidden = size("token_hidden", token_hidden), size("channel_hidden", channel_hidden)
+        self.activation, self.norm = choice("activation", activation, _ACTIVATIONS), choice("norm", norm, _NORMS)
+        free = choice("weights", weights, _WEIGHTS) == "free"
+        gain, self.eps = number("gain", gain), number("eps", eps, "zero")
+        device, dtype, stream = available_device(device), floating_dtype(dtype, torch.get_default_dtype()), generator(seed)
 
-        def weight(hidden: int, size: int) -> torch.nn.Parameter:
-            bound = math.sqrt(6 / (hidden + size))
-            drawn = torch.rand(hidden, size, generator=generator, dtype=torch.float64) * (2 * bound) - bound
-            return torch.nn.Parameter(drawn.to(device, dtype or torch.get_default_dtype()))
+        def weight(hidden: int, seen: int) -> torch.nn.Parameter:
+            bound = math.sqrt(6 / (hidden + seen))
+            drawn = torch.rand(hidden, seen, generator=stream, dtype=torch.float64) * (2 * bound) - bound
+            return torch.nn.Parameter(drawn.to(device, dtype))
 
-        self.tokens, self.channels = tokens, channels
-        self.activation, self.norm, self.eps = activation, norm, float(eps)
-        self.token_in = weight(token_hidden, tokens)
-        self.channel_in = weight(channel_hidden, channels)
-        free = weights == "free"
-        self.register_parameter("token_out", weight(token_hidden, tokens) if free else None)
-        self.register_parameter("channel_out", weight(channel_hidden, channels) if free else None)
-        self.gain = torch.nn.Parameter(torch.tensor(float(gain), device=device, dtype=dtype))
+        self.token_in = weight(token_hidden, self.tokens)
+        self.channel_in = weight(channel_hidden, self.channels)
+        self.register_parameter("token_out", weight(token_hidden, self.tokens) if free else None)
+        self.register_parameter("channel_out", weight(channel_hidden, self.channels) if free else None)
+        self.gain = torch.nn.Parameter(torch.tensor(gain, device=device, dtype=dtype))
         self.register_parameter("shift", None)
 
     @property
@@ -98,23 +88,37 @@ class ParallelMixerBlock(torch.nn.Module):
 
     def normalise(self, x: Tensor) -> Tensor:
         """g, what both branches read: (batch, tokens, channels) to the same."""
+        self._check("x", x)
+        return self._normalise(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check("x", x)
+        g = self._normalise(x)
+        return x + self._token_mixing(g) + self._channel_mixing(g)
+
+    def token_mixing(self, g: Tensor) -> Tensor:
+        """(batch, tokens, channels) to the same: an MLP over the tokens of each channel."""
+        self._check("g", g)
+        return self._token_mixing(g)
+
+    def channel_mixing(self, g: Tensor) -> Tensor:
+        """(batch, tokens, channels) to the same: an MLP over the channels of each token."""
+        self._check("g", g)
+        return self._channel_mixing(g)
+
+    def _check(self, name: str, x: Tensor) -> None:
+        check_batch(name, x, (self.tokens, self.channels), self.token_in)
+
+    def _normalise(self, x: Tensor) -> Tensor:
         axes = (self.tokens, self.channels) if self.norm == "joint" else (self.channels,)
         g = F.layer_norm(x, axes, eps=self.eps) * self.gain
         return g if self.shift is None else g + self.shift
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() != 3 or tuple(x.shape[1:]) != (self.tokens, self.channels):
-            raise ValueError(f"x must have shape (batch, {self.tokens}, {self.channels}), got {tuple(x.shape)}")
-        g = self.normalise(x)
-        return x + self.token_mixing(g) + self.channel_mixing(g)
-
-    def token_mixing(self, g: Tensor) -> Tensor:
-        """(batch, tokens, channels) to the same: an MLP over the tokens of each channel."""
+    def _token_mixing(self, g: Tensor) -> Tensor:
         out = self.token_in if self.token_out is None else self.token_out
         return F.linear(self._activate(F.linear(g.mT, self.token_in)), out.mT).mT
 
-    def channel_mixing(self, g: Tensor) -> Tensor:
-        """(batch, tokens, channels) to the same: an MLP over the channels of each token."""
+    def _channel_mixing(self, g: Tensor) -> Tensor:
         out = self.channel_in if self.channel_out is None else self.channel_out
         return F.linear(self._activate(F.linear(g, self.channel_in)), out.mT)
 
