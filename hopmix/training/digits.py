@@ -1,9 +1,9 @@
 """Scikit-learn's handwritten digits as tokens: the book's small real images."""
 
-import operator
-
 import torch
 from torch import Tensor
+
+from hopmix.arguments import generator, size
 
 _SIDE = 8  # the images are 8 x 8 with grey levels 0 to 16
 
@@ -22,8 +22,8 @@ def digit_patches(patch_size: int = 2) -> tuple[Tensor, Tensor]:
     ImportError : scikit-learn, which ships the images, is not installed.
     ValueError : patch_size is not 1, 2, 4 or 8.
     """
-    side = _whole(patch_size)
-    if side is None or side < 1 or _SIDE % side:
+    side = size("patch_size", patch_size)
+    if _SIDE % side:
         raise ValueError(f"patch_size must divide the image side 8 (1, 2, 4 or 8), got {patch_size!r}")
     try:
         from sklearn.datasets import load_digits
@@ -62,32 +62,10 @@ def patch_embed(patches: Tensor, channels: int, seed: int | torch.Generator = 0)
         raise ValueError(f"patches must have at least one pixel each, got shape {tuple(patches.shape)}")
     if not bool(patches.detach().isfinite().all()):
         raise ValueError("patches has entries that are not finite")
-    width = _whole(channels)
-    if width is None or width < 1:
-        raise ValueError(f"channels must be a positive integer, got {channels!r}")
+    width = size("channels", channels)
     pixels = patches.shape[-1]
-    tall = torch.randn(max(pixels, width), min(pixels, width), generator=_stream(seed), dtype=torch.float64)
+    tall = torch.randn(max(pixels, width), min(pixels, width), generator=generator(seed), dtype=torch.float64)
     q, r = torch.linalg.qr(tall)
     q = q * r.diagonal().sign()  # without the signs QR is not uniformly distributed, nor the same in every LAPACK
     matrix = q if pixels >= width else q.mT  # (pixels, channels)
     return patches @ matrix.to(patches.device, patches.dtype)
-
-
-# The models have the same checks in hopmix.mixers.arguments; data stands below them and asks none of them.
-def _whole(value: object) -> int | None:
-    """A Python integer from any whole number, numpy's included; None for all else, also for bool."""
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return None
-
-
-def _stream(seed: object) -> torch.Generator:
-    if isinstance(seed, torch.Generator):
-        return seed
-    plain = _whole(seed)
-    if plain is None:
-        raise TypeError(f"seed must be an integer or a torch.Generator, got {seed!r}")
-    if not -(2**63) <= plain < 2**64:
-        raise ValueError(f"seed must lie between -2**63 and 2**64 - 1, got {seed!r}")
-    return torch.Generator().manual_seed(plain)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from hopmix.memory.lagrangian import Lagrangian
-from hopmix.mixers.arguments import number, size
+from hopmix.arguments import number, size
 
 
 class Layer(torch.nn.Module):

@@ -11,7 +11,7 @@ from hopmix.memory.hierarchical.integrate import rk4_step
 from hopmix.memory.hierarchical.layer import Layer
 from hopmix.memory.hierarchical.state import State, all_finite, combine, first_not_finite, pack, unpack
 from hopmix.memory.hierarchical.synapse import Synapse
-from hopmix.mixers.arguments import generator, number, size
+from hopmix.arguments import generator, number, size
 
 
 class HierarchicalMemory(torch.nn.Module):

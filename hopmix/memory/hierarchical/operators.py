@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hopmix.mixers.arguments import check_batch, check_finite, check_like
+from hopmix.arguments import check_batch, check_finite, check_like
 
 
 class Operator(torch.nn.Module, ABC):

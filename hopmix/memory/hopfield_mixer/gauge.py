@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hopmix.mixers.arguments import check_finite, number
+from hopmix.arguments import check_finite, number
 
 
 def skip_to_leaky(trajectory: Tensor, start: float = 1.0) -> tuple[Tensor, Tensor]:

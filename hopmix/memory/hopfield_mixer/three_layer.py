@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hopmix.memory.hierarchical import HierarchicalMemory, Kronecker, Layer, Synapse
 from hopmix.memory.lagrangian import Lagrangian, LayerNorm, lagrangian
-from hopmix.mixers.arguments import available_device, choice, floating_dtype, generator, number, size
+from hopmix.arguments import available_device, choice, floating_dtype, generator, number, size
 
 _SYNAPSES = ("kronecker", "rank_one")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, inner, total
-from hopmix.mixers.arguments import check_finite, choice, number
+from hopmix.arguments import check_finite, choice, number
 
 _AXES = ("joint", "token")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, total
-from hopmix.mixers.arguments import number
+from hopmix.arguments import number
 
 
 class Softmax(Lagrangian):

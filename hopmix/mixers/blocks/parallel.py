@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hopmix.mixers.arguments import available_device, check_batch, choice, floating_dtype, generator, number, size
+from hopmix.arguments import available_device, check_batch, choice, floating_dtype, generator, number, size
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

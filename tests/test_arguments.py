@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hopmix.mixers.arguments import available_device, check_batch, check_finite, floating_dtype, generator, number, size
+from hopmix.arguments import available_device, check_batch, check_finite, floating_dtype, generator, number, size
 
 
 @pytest.mark.parametrize("value", [2, 2.0, Fraction(2), np.int8(2), np.float32(2), np.array([[2.0]]), torch.tensor(2), torch.tensor([2.0])])

@@ -1,4 +1,4 @@
-"""What an argument may be: numbers, sizes, seeds, devices, dtypes, tensors (page: book/memory/hopfield_mixer.md).
+"""What an argument may be: numbers, sizes, seeds, devices, dtypes, tensors.
 
 Each function returns the argument in its plain form, or raises an error that names it.
 """
