@@ -6,10 +6,15 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import settings
 
 import hopmix
 import hopmix.derivation  # before a test hides the real sources from the importer
 from hopmix import cite
+
+# No test is timed, and a busy machine is no error.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 class House:
