@@ -39,7 +39,7 @@ def verify_claim(entry: Claim | Erratum) -> dict:
         evidence, text = _evidence(found), _held_against(found)
     else:
         evidence = {"published": _evidence(found.published), "corrected": _evidence(found.corrected)}
-        text = f"as published, {_held_against(found.published)}; corrected, {_held_against(found.corrected)}"
+        text = f"as found, {_held_against(found.published)}; corrected, {_held_against(found.corrected)}"
     line = f"{verdict.word}  {entry.name}: {text}"
     return {**row, "ok": verdict.holds, "verdict": verdict.word, "seconds": verdict.seconds, "evidence": evidence, "error": None, "line": line}
 

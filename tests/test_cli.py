@@ -87,7 +87,7 @@ def test_verify_all(burrow, hopmix_command):
         "verified  burrow/rabbit: 2 steps",
         "holds  burrow.rabbit.dig: measured 2 holes, to be ≥ 1 holes\n",
         "not reproduced  burrow.rabbit.fly: measured not a number, to be ≥ 1\n",
-        "stands  burrow.rabbit.table: as published, measured 1, to be ≤ 0; corrected, measured 0, to be ≤ 0\n",
+        "stands  burrow.rabbit.table: as found, measured 1, to be ≤ 0; corrected, measured 0, to be ≤ 0\n",
         "1 of 1 derivations verified, 1 of 2 claims hold, 1 of 1 errata stand\n",
     ):
         assert line in out
