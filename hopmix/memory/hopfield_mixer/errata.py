@@ -73,10 +73,14 @@ def _share_of_rises(scale: float) -> dict[str, float]:
         states = states.flatten(0, 1)
         energy = memory.energy(states)
         extra = (states[0].numel() ** 0.5 - 1) * _centred_norm(states)
-        # A rise counts above the rounding of the sum.
-        rises["found"] += bool(((energy + extra).diff() > 1e-11).any())
-        rises["corrected"] += bool((energy.diff() > 1e-11).any())
+        rises["found"] += _rises(energy + extra)
+        rises["corrected"] += _rises(energy)
     return {key: value / len(SEEDS) for key, value in rises.items()}
+
+
+def _rises(energy: Tensor) -> bool:
+    """Whether it rises anywhere by more than rounding, 64 units of the largest value."""
+    return bool((energy.diff() > 64 * torch.finfo(energy.dtype).eps * energy.abs().max()).any())
 
 
 @erratum(
