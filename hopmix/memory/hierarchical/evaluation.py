@@ -1,4 +1,4 @@
-"""One evaluation of a memory: every product is formed once (page: book/memory/hopfield_mixer.md)."""
+"""One evaluation of a memory: every product is formed once (page: book/memory/hierarchical.md)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The classical Runge-Kutta step for states of several layers (page: book/memory/hopfield_mixer.md)."""
+"""The classical Runge-Kutta step for states of several layers (page: book/memory/hierarchical.md)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A layer of neurons: a shape, a Lagrangian and a time constant (page: book/memory/hopfield_mixer.md)."""
+"""A layer of neurons: a shape, a Lagrangian and a time constant (page: book/memory/hierarchical.md)."""
 
 from collections.abc import Iterable, Sequence
 

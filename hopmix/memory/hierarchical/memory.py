@@ -1,4 +1,4 @@
-"""Hierarchical associative memory: dynamics and energy (page: book/memory/hopfield_mixer.md)."""
+"""Hierarchical associative memory: dynamics and energy (page: book/memory/hierarchical.md)."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain

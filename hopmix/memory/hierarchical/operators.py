@@ -1,4 +1,4 @@
-"""The linear maps that synapses apply: dense and Kronecker (page: book/memory/hopfield_mixer.md)."""
+"""The linear maps that synapses apply: dense and Kronecker (page: book/memory/hierarchical.md)."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""States of a memory: their structure, and what is refused (page: book/memory/hopfield_mixer.md)."""
+"""States of a memory: their structure, and what is refused (page: book/memory/hierarchical.md)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A synapse: two layers joined by an operator and its feedback (page: book/memory/hopfield_mixer.md)."""
+"""A synapse: two layers joined by an operator and its feedback (page: book/memory/hierarchical.md)."""
 
 import torch
 
