@@ -1,5 +1,6 @@
-"""What every Lagrangian offers, and the elementwise ones (page: book/memory/hopfield_mixer.md)."""
+"""What every Lagrangian offers, and the elementwise ones (page: book/memory/lagrangian.md)."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -18,24 +19,29 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
     return total(a * b)
 
 
-def check_state(x: Tensor) -> None:
+def check_state(x: Tensor, name: str = "x") -> None:
     """TypeError where x is no floating-point tensor."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise _no_state("x", x)
+        found = f"dtype {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must be a floating-point torch.Tensor, got {found}")
 
 
-def check_direction(x: Tensor, v: Tensor) -> None:
+def check_direction(x: Tensor, v: Tensor, name: str = "v") -> None:
     """TypeError where x or v is no floating-point tensor, ValueError where v has another shape than x."""
     check_state(x)
-    if not isinstance(v, Tensor) or not v.is_floating_point():
-        raise _no_state("v", v)
+    check_state(v, name)
     if v.shape != x.shape:
-        raise ValueError(f"v must have the shape of x, {tuple(x.shape)}, got {tuple(v.shape)}")
+        raise ValueError(f"{name} must have the shape of x, {tuple(x.shape)}, got {tuple(v.shape)}")
 
 
-def _no_state(name: str, value: object) -> TypeError:
-    found = f"dtype {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-    return TypeError(f"{name} must be a floating-point torch.Tensor, got {found}")
+def rounding(y: Tensor) -> float:
+    """How far from its domain, relative to its size, an activation may lie: 64 rounding units."""
+    return 64 * torch.finfo(y.dtype).eps
+
+
+def infinite_where(outside: Tensor, value: Tensor) -> Tensor:
+    """The value, and infinity where the point lies outside the domain."""
+    return torch.where(outside, math.inf, value)
 
 
 class Lagrangian(torch.nn.Module, ABC):
@@ -46,9 +52,14 @@ class Lagrangian(torch.nn.Module, ABC):
     All states are ``(batch, *shape)`` with at least one axis beside the batch.
     Source: krotov2021hierarchical, krotov2021large.
 
+    ``null_directions`` says in words along which directions the activation does not move, at every
+    state; ``null_projection`` gives them as vectors.
+
     Raises, in every method: TypeError (x or v is no floating-point tensor) and ValueError (v has
     another shape than x).
     """
+
+    null_directions: str = "none"
 
     @property
     @abstractmethod
@@ -75,6 +86,29 @@ class Lagrangian(torch.nn.Module, ABC):
         g = self.activation(x) if activation is None else activation
         return inner(x, g) - self.value(x)
 
+    def conjugate(self, y: Tensor) -> Tensor:
+        """L*(y) = sup over x of x . y - L(x), in closed form: (batch, *shape) gives (batch,).
+
+        Infinite where the supremum is; a domain that rounding could leave is kept up to 64 rounding units.
+        For convex L, ``conjugate(activation(x))`` is ``legendre(x)``.
+        Raises NotImplementedError where no closed form is known, or L is not convex.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no conjugate in closed form")
+
+    def divergence(self, y: Tensor, x: Tensor) -> Tensor:
+        """L(y) - L(x) - g(x) . (y - x): two states (batch, *shape) give (batch,).
+
+        The gap between L and its tangent, also called Bregman divergence, or, as L(y) + L*(g) - y . g, the
+        gap in the inequality of Fenchel and Young. Never negative exactly where L is convex.
+        """
+        check_direction(x, y, name="y")
+        return self.value(y) - self.value(x) - inner(self.activation(x), y - x)
+
+    def null_projection(self, x: Tensor, v: Tensor) -> Tensor:
+        """The part of v with H(x) v = 0: its orthogonal projection onto the kernel of the Hessian at x."""
+        check_direction(x, v)
+        return torch.zeros_like(v)
+
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError where a layer of this shape (without batch) has no such Lagrangian."""
 
@@ -100,3 +134,15 @@ class Elementwise(Lagrangian):
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
         check_direction(x, v)
         return self.curvature(x) * v
+
+    def potential_conjugate(self, y: Tensor) -> Tensor:
+        """The conjugate of the scalar function, entry by entry."""
+        return super().conjugate(y)
+
+    def conjugate(self, y: Tensor) -> Tensor:
+        check_state(y, "y")
+        return total(self.potential_conjugate(y))
+
+    def null_projection(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
+        return torch.where(self.curvature(x) == 0, v, 0)

@@ -1,4 +1,4 @@
-"""GELU's Lagrangian, which is not convex (page: book/memory/hopfield_mixer.md)."""
+"""GELU's Lagrangian, which is not convex (page: book/memory/lagrangian.md)."""
 
 import math
 

@@ -1,11 +1,11 @@
-"""The Lagrangian whose activation is layer normalisation (page: book/memory/hopfield_mixer.md)."""
+"""The Lagrangian whose activation is layer normalisation (page: book/memory/lagrangian.md)."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, inner, total
+from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, infinite_where, inner, rounding, total
 from hopmix.arguments import check_finite, choice, number
 
 _AXES = ("joint", "token")
@@ -62,6 +62,11 @@ class LayerNorm(Lagrangian):
     def convex(self) -> bool:
         return bool(self.gain >= 0)
 
+    @property
+    def null_directions(self) -> str:
+        whole = "constants" if self.eps else "constants and the state"
+        return whole if self.axes == "joint" else f"{whole}, token by token"
+
     def normalised_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The trailing axes of a layer of this shape that are normalised together."""
         return tuple(shape) if self.axes == "joint" else tuple(shape[-1:])
@@ -94,6 +99,29 @@ class LayerNorm(Lagrangian):
         """
         _, deviation, count = self._moments(x)
         return -self.gain * count * self.eps * total(deviation.reciprocal())
+
+    def conjugate(self, y: Tensor) -> Tensor:
+        """-sqrt(N eps) sqrt(gain^2 N - |y - shift|^2) where y - shift has mean 0 and length at most gain sqrt(N), else infinite."""
+        check_state(y, "y")
+        if self.gain < 0:
+            raise NotImplementedError("LayerNorm with a negative gain is not convex and has no conjugate in closed form")
+        dims, count = self._dims(y), math.prod(self.normalised_shape(y.shape[1:]))
+        z = y if self.shift is None else y - self.shift
+        square, room = z.square().sum(dims, keepdim=True), self.gain**2 * count
+        outside = (z.mean(dims, keepdim=True).abs() > rounding(y) * self.gain) | (square > room * (1 + rounding(y)))
+        if self.eps == 0:
+            return total(infinite_where(outside, 0 * square))
+        return total(infinite_where(outside, -math.sqrt(count * self.eps) * (room - square).clamp(min=0).sqrt()))
+
+    def null_projection(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
+        centred, deviation, _ = self._moments(x)
+        dims = self._dims(x)
+        constant = v.mean(dims, keepdim=True).expand_as(v)
+        if self.eps > 0:
+            return constant
+        direction = centred / deviation
+        return constant + direction * (direction * v).mean(dims, keepdim=True)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         if self.shift is not None:

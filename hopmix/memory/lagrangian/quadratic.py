@@ -1,4 +1,4 @@
-"""The quadratic Lagrangian of linear neurons (page: book/memory/hopfield_mixer.md)."""
+"""The quadratic Lagrangian of linear neurons (page: book/memory/lagrangian.md)."""
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ class Quadratic(Elementwise):
 
     def curvature(self, x: Tensor) -> Tensor:
         return torch.ones_like(x)
+
+    def potential_conjugate(self, y: Tensor) -> Tensor:
+        return y.square() / 2
 
     def hessian_product(self, x: Tensor, v: Tensor) -> Tensor:
         check_direction(x, v)

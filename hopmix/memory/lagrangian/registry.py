@@ -1,11 +1,15 @@
-"""Lagrangians by name (page: book/memory/hopfield_mixer.md)."""
+"""Lagrangians by name (page: book/memory/lagrangian.md)."""
 
 from hopmix.memory.lagrangian.base import Lagrangian
+from hopmix.memory.lagrangian.exponential import Exponential
 from hopmix.memory.lagrangian.gelu import GELU
 from hopmix.memory.lagrangian.layer_norm import LayerNorm
+from hopmix.memory.lagrangian.power import Power
 from hopmix.memory.lagrangian.quadratic import Quadratic
 from hopmix.memory.lagrangian.relu import ReLU
 from hopmix.memory.lagrangian.softmax import Softmax
+from hopmix.memory.lagrangian.softplus import Softplus
+from hopmix.memory.lagrangian.spherical import Spherical
 from hopmix.memory.lagrangian.tanh import Tanh
 
 LAGRANGIANS: dict[str, type[Lagrangian]] = {
@@ -15,6 +19,10 @@ LAGRANGIANS: dict[str, type[Lagrangian]] = {
     "tanh": Tanh,
     "softmax": Softmax,
     "layer_norm": LayerNorm,
+    "softplus": Softplus,
+    "spherical": Spherical,
+    "power": Power,
+    "exponential": Exponential,
 }
 
 

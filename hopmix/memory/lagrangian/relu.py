@@ -1,15 +1,16 @@
-"""ReLU's Lagrangian (page: book/memory/hopfield_mixer.md)."""
+"""ReLU's Lagrangian (page: book/memory/lagrangian.md)."""
 
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Elementwise, check_state
+from hopmix.memory.lagrangian.base import Elementwise, check_state, infinite_where
 
 
 class ReLU(Elementwise):
     """L(x) = sum max(x, 0)^2 / 2; at the kink the curvature is taken as 0."""
 
     convex = True
+    null_directions = "units that are off"
 
     def potential(self, x: Tensor) -> Tensor:
         return torch.relu(x).square() / 2
@@ -20,3 +21,6 @@ class ReLU(Elementwise):
 
     def curvature(self, x: Tensor) -> Tensor:
         return (x > 0).to(x.dtype)
+
+    def potential_conjugate(self, y: Tensor) -> Tensor:
+        return infinite_where(y < 0, y.square() / 2)

@@ -1,11 +1,11 @@
-"""The log-sum-exp Lagrangian of softmax neurons (page: book/memory/hopfield_mixer.md)."""
+"""The log-sum-exp Lagrangian of softmax neurons (page: book/memory/lagrangian.md)."""
 
 import operator
 
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, total
+from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, infinite_where, rounding, total
 from hopmix.arguments import number
 
 
@@ -24,6 +24,7 @@ class Softmax(Lagrangian):
     """
 
     convex = True
+    null_directions = "constants along the axis"
 
     def __init__(self, inverse_temperature: float = 1.0, axis: int = -1):
         super().__init__()
@@ -48,6 +49,17 @@ class Softmax(Lagrangian):
         check_direction(x, v)
         g = self.activation(x)
         return self.inverse_temperature * g * (v - (g * v).sum(self.axis, keepdim=True))
+
+    def conjugate(self, y: Tensor) -> Tensor:
+        """The negative entropy sum y log y / beta on the simplex, infinite elsewhere."""
+        check_state(y, "y")
+        outside = (y < 0).any(self.axis, keepdim=True) | ((y.sum(self.axis, keepdim=True) - 1).abs() > rounding(y))
+        entropy = torch.xlogy(y, y).sum(self.axis, keepdim=True)
+        return total(infinite_where(outside, entropy)) / self.inverse_temperature
+
+    def null_projection(self, x: Tensor, v: Tensor) -> Tensor:
+        check_direction(x, v)
+        return v.mean(self.axis, keepdim=True).expand_as(v)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         if -self.axis > len(shape):
