@@ -1,20 +1,13 @@
-"""The parallel Mixer block (page: book/memory/hopfield_mixer.md)."""
-
-import math
-from collections.abc import Callable
+"""The bare parallel Mixer block that a memory compiles to (page: book/mixers/blocks.md)."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hopmix.arguments import available_device, check_batch, choice, floating_dtype, generator, number, size
+from hopmix.mixers.blocks.initial import xavier_uniform
+from hopmix.mixers.blocks.mixing import ACTIVATIONS
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "tanh": torch.tanh,
-    "identity": lambda x: x,
-}
 _NORMS = ("joint", "token")
 _WEIGHTS = ("symmetric", "free")
 
@@ -25,8 +18,9 @@ class ParallelMixerBlock(torch.nn.Module):
         TokenMixing(g)   = token_out^T f(token_in g)             (over tokens, for each channel)
         ChannelMixing(g) = f(g channel_in^T) channel_out         (over channels, for each token)
 
-    There are no biases. Both weights of a branch are (hidden, size); with "symmetric" weights the
-    two are one parameter, and ``token_out`` and ``channel_out`` are None.
+    There are no biases, and the gain is one number, so that symmetric weights make the block a step of an energy;
+    ``MixerBlock`` is the block of models, with all their options. Both weights of a branch are (hidden, size); with
+    "symmetric" weights the two are one parameter, and ``token_out`` and ``channel_out`` are None.
 
     Parameters
     ----------
@@ -64,15 +58,13 @@ class ParallelMixerBlock(torch.nn.Module):
         super().__init__()
         self.tokens, self.channels = size("tokens", tokens), size("channels", channels)
         token_hidden, channel_hidden = size("token_hidden", token_hidden), size("channel_hidden", channel_hidden)
-        self.activation, self.norm = choice("activation", activation, _ACTIVATIONS), choice("norm", norm, _NORMS)
+        self.activation, self.norm = choice("activation", activation, ACTIVATIONS), choice("norm", norm, _NORMS)
         free = choice("weights", weights, _WEIGHTS) == "free"
         gain, self.eps = number("gain", gain), number("eps", eps, "zero")
         device, dtype, stream = available_device(device), floating_dtype(dtype, torch.get_default_dtype()), generator(seed)
 
         def weight(hidden: int, seen: int) -> torch.nn.Parameter:
-            bound = math.sqrt(6 / (hidden + seen))
-            drawn = torch.rand(hidden, seen, generator=stream, dtype=torch.float64) * (2 * bound) - bound
-            return torch.nn.Parameter(drawn.to(device, dtype))
+            return xavier_uniform(hidden, seen, stream, device, dtype)
 
         self.token_in = weight(token_hidden, self.tokens)
         self.channel_in = weight(channel_hidden, self.channels)
@@ -123,7 +115,7 @@ class ParallelMixerBlock(torch.nn.Module):
         return F.linear(self._activate(F.linear(g, self.channel_in)), out.mT)
 
     def _activate(self, x: Tensor) -> Tensor:
-        return _ACTIVATIONS[self.activation](x)
+        return ACTIVATIONS[self.activation](x)
 
     def extra_repr(self) -> str:
         sizes = f"{self.tokens}, {self.channels}, {self.token_in.shape[0]}, {self.channel_in.shape[0]}"
