@@ -17,7 +17,7 @@ def test_it_is_the_derivation_of_its_chapter():
     assert DERIVATION.sources[0] == "karakida2024hierarchical"
 
 
-@pytest.mark.parametrize("step_id", ["energy-rate", "layernorm-gradient", "layernorm-hessian", "mixer", "adiabatic-energy", "adiabatic-rate", "skip", "block"])
+@pytest.mark.parametrize("step_id", ["energy-rate", "layernorm-gradient", "layernorm-hessian", "mixer", "adiabatic-energy", "adiabatic-rate", "skip", "block", "token-hessian", "entry-gain-asymmetry", "gain-on-both-sides", "serial-response"])
 def test_the_main_results_hold_for_every_size(step_id):
     assert DERIVATION[step_id].kind == "exact"
     assert DERIVATION.check(step_id).detail.startswith("residual 0; at random numbers")
@@ -55,3 +55,26 @@ def test_the_gelu_is_the_usual_one():
     assert gelu(u) == pytest.approx(u * (1 + erf(u / np.sqrt(2))) / 2, abs=1e-14)
     lowest = float(DERIVATION["gelu-lowest-slope"].statement.rhs)
     assert lowest == pytest.approx(-0.129, abs=1e-3)
+
+
+def test_every_definition_is_used():
+    used = {name for step in DERIVATION.steps for name in step.using}
+    assert not [step.id for step in DERIVATION.steps if step.kind == "definition" and step.id not in used]
+
+
+def test_the_gain_breaks_the_symmetry_of_the_jacobian_as_said():
+    x, gain, eps = np.random.default_rng(2).normal(size=(2, 3)), np.random.default_rng(3).normal(size=(2, 3)), 0.1
+
+    def layernorm(v):
+        return gain * (v - v.mean()) / np.sqrt(v.var() + eps)
+
+    step = 1e-6
+    moved = [step * unit.reshape(2, 3) for unit in np.eye(6)]
+    jacobian = np.array([(layernorm(x + move) - layernorm(x - move)).ravel() / (2 * step) for move in moved]).T
+    rho, i, I, j, J = np.sqrt(x.var() + eps), chapter.i, chapter.I, chapter.j, chapter.J
+    z, right = (x - x.mean()) / rho, DERIVATION["entry-gain-asymmetry"].statement.rhs
+    for (a, A), (b, B) in (((0, 0), (1, 2)), ((1, 1), (0, 2)), ((0, 1), (0, 2))):
+        values = {chapter.Gamma[i, I]: gain[a, A], chapter.Gamma[j, J]: gain[b, B], chapter.z[i, I]: z[a, A], chapter.z[j, J]: z[b, B]}
+        values |= {chapter.gamma: 1, chapter.N: 6, chapter.rho: rho}
+        first, second = 3 * a + A, 3 * b + B
+        assert jacobian[first, second] - jacobian[second, first] == pytest.approx(float(right.subs(values)), abs=1e-8)

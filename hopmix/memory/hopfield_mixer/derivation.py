@@ -15,9 +15,10 @@ Xi_sym, Xi_anti = IndexedBase("Xi^+"), IndexedBase("Xi^-")
 delta, mu, sigma = IndexedBase("delta"), IndexedBase("mu"), IndexedBase("sigma")
 x_s, x_c, x_r, xi_s, xi_c, xi_r = (IndexedBase(name) for name in ("x^s", "x^c", "x^r", "xi^s", "xi^c", "xi^r"))
 W, V, F, h, v = (IndexedBase(name) for name in ("W", "V", "F", "h", "v"))
+Gamma, z, k_n, g_t, A_e, u_c = (IndexedBase(name) for name in ("Gamma", "z", "kappa", "g^t", "A", "u^c"))
 y_next = IndexedBase("y^+")
 
-E, E_v, L, L_v, L_t, U = symbols("E E_v L L_v L_t U", real=True)
+E, E_v, L, L_v, L_t, U, U_e, lam = symbols("E E_v L L_v L_t U U_e lambda", real=True)
 xbar, vbar, epsilon = *symbols("xbar vbar", real=True), Symbol("epsilon", positive=True)
 rho, gamma, c, tau_v, eta, s, s_0 = symbols("rho gamma c tau_v eta s s_0", positive=True)
 u, f_G, Phi_G, q, q_0, t, theta = *symbols("u f_G Phi_G q q_0", real=True), *symbols("t theta", positive=True)
@@ -57,18 +58,8 @@ D.define(
     "Every neuron leaks and is driven by the activations of the others; $\\tau_m$ is the same within a layer.",
     source=HAM,
 )
-D.define(
-    "lagrangian-rate",
-    Eq(Rate(L), total(g[m] * Rate(x[m]), m)),
-    "The activation is the gradient of the Lagrangian, so this is the chain rule.",
-    source=LARGE,
-)
-D.define(
-    "activation-rate",
-    Eq(Rate(g[m]), total(H[m, n] * Rate(x[n]), n)),
-    "$H$ is the Hessian of the Lagrangian, one block for each layer.",
-    source=LARGE,
-)
+D.define("lagrangian-rate", Eq(Rate(L), total(g[m] * Rate(x[m]), m)), "The activation is the gradient of the Lagrangian, so this is the chain rule.", source=LARGE)
+D.define("activation-rate", Eq(Rate(g[m]), total(H[m, n] * Rate(x[n]), n)), "$H$ is the Hessian of the Lagrangian, one block for each layer.", source=LARGE)
 D.define(
     "energy",
     Eq(E, total(x[m] * g[m], m) - L - Rational(1, 2) * total(g[m] * Xi[m, n] * g[n], m, n)),
@@ -103,18 +94,8 @@ D.exact(
 # 2. LayerNorm is the gradient of a Lagrangian.
 D.define("count", Eq(N, S * C), "All entries of the visible layer.")
 D.define("mean", Eq(xbar, total(x[j, J], j, J) / N), "One mean over tokens and channels together.")
-D.define(
-    "radius",
-    Eq(rho, sqrt(total((x[j, J] - xbar) ** 2, j, J) / N + epsilon)),
-    "The standard deviation that LayerNorm divides by.",
-    source=LN,
-)
-D.define(
-    "layernorm-lagrangian",
-    Eq(L_v, gamma * N * rho + total(delta[j, J] * x[j, J], j, J)),
-    "A scalar gain $\\gamma$ and any shift $\\delta$.",
-    source=ENERGY_TRANSFORMER,
-)
+D.define("radius", Eq(rho, sqrt(total((x[j, J] - xbar) ** 2, j, J) / N + epsilon)), "The standard deviation that LayerNorm divides by.", source=LN)
+D.define("layernorm-lagrangian", Eq(L_v, gamma * N * rho + total(delta[j, J] * x[j, J], j, J)), "A scalar gain $\\gamma$ and any shift $\\delta$.", source=ENERGY_TRANSFORMER)
 D.define("layernorm", Eq(g[i, I], gamma * (x[i, I] - xbar) / rho + delta[i, I]), "LayerNorm over all tokens and channels.", source=LN)
 _LN = ("layernorm-lagrangian", "layernorm", "radius", "mean", "count")
 D.exact("layernorm-gradient", Eq(Derivative(L_v, x[i, I]), g[i, I]), "The factor $N$ is what makes this LayerNorm.", using=_LN)
@@ -136,18 +117,8 @@ D.exact(
 )
 D.define("hessian", Eq(H[i, I, j, J], Derivative(g[i, I], x[j, J])), "The Hessian of the visible layer.")
 _HESSIAN = ("hessian", "layernorm", "radius", "mean", "count")
-D.exact(
-    "hessian-shift",
-    Eq(total(H[i, I, j, J], j, J), 0),
-    "A constant added to the state changes no activation.",
-    using=_HESSIAN,
-)
-D.exact(
-    "hessian-scale",
-    Eq(total(H[i, I, j, J] * x[j, J], j, J), gamma * epsilon * (x[i, I] - xbar) / rho**3),
-    "Neither does scaling the state, up to $\\epsilon$.",
-    using=_HESSIAN,
-)
+D.exact("hessian-shift", Eq(total(H[i, I, j, J], j, J), 0), "A constant added to the state changes no activation.", using=_HESSIAN)
+D.exact("hessian-scale", Eq(total(H[i, I, j, J] * x[j, J], j, J), gamma * epsilon * (x[i, I] - xbar) / rho**3), "Neither does scaling the state, up to $\\epsilon$.", using=_HESSIAN)
 D.define("probe-mean", Eq(vbar, total(v[j, J], j, J) / N), "The mean of any direction $v$.")
 D.exact(
     "layernorm-convex",
@@ -184,19 +155,10 @@ D.exact(
 
 # 3. GELU is the derivative of a Lagrangian that is not convex.
 D.define("gelu", Eq(f_G, u / 2 * (1 + erf(u / sqrt(2)))), "GELU in its exact form.", source=GELU)
-D.define(
-    "gelu-lagrangian",
-    Eq(Phi_G, u**2 / 4 + u * exp(-(u**2) / 2) / sqrt(8 * pi) + (u**2 - 1) * erf(u / sqrt(2)) / 4),
-    "Its Lagrangian, zero at the origin.",
-)
+D.define("gelu-lagrangian", Eq(Phi_G, u**2 / 4 + u * exp(-(u**2) / 2) / sqrt(8 * pi) + (u**2 - 1) * erf(u / sqrt(2)) / 4), "Its Lagrangian, zero at the origin.")
 D.exact("gelu-gradient", Eq(Derivative(Phi_G, u), f_G), "GELU is its derivative.", using=("gelu-lagrangian", "gelu"))
 D.exact("gelu-lagrangian-left", Eq(Limit(Phi_G, u, -oo), Rational(1, 4)), "It stays bounded on the left.", using=("gelu-lagrangian",))
-D.exact(
-    "gelu-slope",
-    Eq(Derivative(f_G, u), (1 + u * sqrt(2 / pi) * exp(-(u**2) / 2) + erf(u / sqrt(2))) / 2),
-    "The curvature of the Lagrangian.",
-    using=("gelu",),
-)
+D.exact("gelu-slope", Eq(Derivative(f_G, u), (1 + u * sqrt(2 / pi) * exp(-(u**2) / 2) + erf(u / sqrt(2))) / 2), "The curvature of the Lagrangian.", using=("gelu",))
 D.exact(
     "gelu-curvature",
     Eq(Derivative(f_G, (u, 2)), (2 - u**2) * exp(-(u**2) / 2) / sqrt(2 * pi)),
@@ -213,12 +175,7 @@ D.exact(
 # 4. Three layers. Hidden units carry a token index or a channel index of the visible layer along.
 D.define("token-synapse", Eq(xi_s[alpha, I, j, J], W[alpha, j] * KroneckerDelta(I, J)), "Kronecker synapse $W \\otimes 1_C$.")
 D.define("channel-synapse", Eq(xi_c[i, beta, j, J], KroneckerDelta(i, j) * V[beta, J]), "Kronecker synapse $1_S \\otimes V$.")
-D.exact(
-    "token-drive",
-    Eq(total(xi_s[alpha, I, j, J] * g[j, J], j, J), total(W[alpha, j] * g[j, I], j)),
-    "Each channel is mixed over tokens by the same $W$.",
-    using=("token-synapse",),
-)
+D.exact("token-drive", Eq(total(xi_s[alpha, I, j, J] * g[j, J], j, J), total(W[alpha, j] * g[j, I], j)), "Each channel is mixed over tokens by the same $W$.", using=("token-synapse",))
 D.exact(
     "channel-drive",
     Eq(total(xi_c[i, beta, j, J] * g[j, J], j, J), total(V[beta, J] * g[i, J], J)),
@@ -264,20 +221,10 @@ D.define(
     source=HAM,
 )
 _interaction = -total(Phi(total(W[alpha, j] * g[j, I], j)), alpha, I) - total(Phi(total(V[beta, J] * g[i, J], J)), i, beta)
-D.exact(
-    "adiabatic-energy",
-    Eq(E, E_v + _interaction),
-    "In the adiabatic limit the hidden layers leave only their Lagrangians.",
-    using=("three-layer-energy", *_SYNAPSES),
-)
+D.exact("adiabatic-energy", Eq(E, E_v + _interaction), "In the adiabatic limit the hidden layers leave only their Lagrangians.", using=("three-layer-energy", *_SYNAPSES))
 D.define("interaction", Eq(U, _interaction), "The part that depends on the activations alone.")
 D.exact("drive-gradient", Eq(F[i, I], -Derivative(U, g[i, I])), "The mixing is a gradient.", using=("interaction", "mixer"))
-D.exact(
-    "visible-lagrangian-rate",
-    Eq(Rate(L_v), total(g[i, I] * Rate(x[i, I]), i, I)),
-    "The chain rule, for LayerNorm in full.",
-    using=_LN,
-)
+D.exact("visible-lagrangian-rate", Eq(Rate(L_v), total(g[i, I] * Rate(x[i, I]), i, I)), "The chain rule, for LayerNorm in full.", using=_LN)
 D.define("visible-activation-rate", Eq(Rate(g[i, I]), total(H[i, I, j, J] * Rate(x[j, J]), j, J)), "The chain rule again.")
 D.define("visible-motion", Eq(tau_v * Rate(x[i, I]), F[i, I] - x[i, I]), "Only the visible layer moves by itself.", source=HAM)
 D.exact(
@@ -327,9 +274,50 @@ D.exact(
     using=("leakless-flow", "clock"),
 )
 D.define("residual-step", Eq(y_next[i, I], y[i, I] + F[i, I]), "One step in this gauge.")
+D.exact("block", Eq(y_next[i, I], y[i, I] + _mixing), "The parallel Mixer block: one LayerNorm, both branches read the same $g$.", using=("residual-step", "visible-drive", *_SYNAPSES))
+
+# 6. Variants: a layer for each token, a gain for each entry, the branches one after the other.
+D.define("token-layernorm", Eq(g_t[i, I], gamma * (x[i, I] - mu[i]) / sigma[i]), "LayerNorm for each token, at a scalar gain.", source=LN)
 D.exact(
-    "block",
-    Eq(y_next[i, I], y[i, I] + _mixing),
-    "The parallel Mixer block: one LayerNorm, both branches read the same $g$.",
-    using=("residual-step", "visible-drive", *_SYNAPSES),
+    "token-hessian",
+    Eq(
+        Derivative(g_t[i, I], x[j, J]),
+        gamma * KroneckerDelta(i, j) / sigma[i] * (KroneckerDelta(I, J) - 1 / C)
+        - gamma * KroneckerDelta(i, j) / (C * sigma[i] ** 3) * (x[i, I] - mu[i]) * (x[i, J] - mu[i]),
+    ),
+    "No entries between tokens: each token may as well be a layer of its own.",
+    using=("token-layernorm", "token-radius", "token-mean"),
+)
+D.define("normalised", Eq(z[i, I], (x[i, I] - xbar) / rho), "The state that LayerNorm makes of $x$ before gain and shift.", source=LN)
+D.exact("layernorm-normalised", Eq(g[i, I], gamma * z[i, I] + delta[i, I]), "Gain and shift follow.", using=("layernorm", "normalised"))
+D.define("entry-gain", Eq(A_e[i, I, j, J], Gamma[i, I] * H[i, I, j, J]), "The Jacobian of LayerNorm with a gain $\\gamma\\Gamma_{iI}$ for each entry.")
+D.exact(
+    "entry-gain-asymmetry",
+    Eq(
+        A_e[i, I, j, J] - A_e[j, J, i, I],
+        -gamma * (Gamma[i, I] - Gamma[j, J]) / (N * rho) * (1 + z[i, I] * z[j, J]),
+    ),
+    "It is symmetric only where the gains of two entries agree or their normalised states have product $-1$.",
+    using=("entry-gain", "hessian", "layernorm-hessian", "normalised"),
+)
+_gained = total(W[alpha, j] * Gamma[j, I] * z[j, I], j), total(V[beta, J] * Gamma[i, J] * z[i, J], J)
+D.define("gained-interaction", Eq(U_e, -total(Phi(_gained[0]), alpha, I) - total(Phi(_gained[1]), i, beta)), "Synapses that carry the gain.")
+D.exact(
+    "gain-on-both-sides",
+    Eq(-Derivative(U_e, z[i, I]), total(Gamma[i, I] * W[alpha, i] * f(_gained[0]), alpha) + total(Gamma[i, I] * V[beta, I] * f(_gained[1]), beta)),
+    "The gain before the branches, and once more behind them.",
+    using=("gained-interaction",),
+)
+D.define("moved-drive", Eq(u_c[i, beta], total(V[beta, J] * (v[i, J] + lam * k_n[i, J]), J)), "What drives the channel memory when activations $v$ move along $\\kappa$.")
+D.exact(
+    "moved-drive-linear",
+    Eq(u_c[i, beta], total(V[beta, J] * v[i, J], J) + lam * total(V[beta, J] * k_n[i, J], J)),
+    "It is the drive of $v$, and $\\lambda$ times that of $\\kappa$.",
+    using=("moved-drive",),
+)
+D.exact(
+    "serial-response",
+    Eq(Derivative(total(V[beta, I] * f(u_c[i, beta]), beta), lam), total(V[beta, I] * f_prime(u_c[i, beta]) * total(V[beta, J] * k_n[i, J], J), beta)),
+    "How its answer changes.",
+    using=("moved-drive",),
 )
