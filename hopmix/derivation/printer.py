@@ -207,7 +207,7 @@ def _fraction(expr: sp.Expr) -> tuple[str, list[sp.Expr], list[sp.Expr]]:
         elif bottom != 1:
             below.append(sp.sqrt(bottom, evaluate=False))
         elif top != 1:
-            above.insert(0, sp.sqrt(top))
+            above.insert(0, sp.sqrt(top, evaluate=False))  # evaluated, sqrt(2 pi) would be a product again
     if number.is_Rational:
         above = ([sp.Integer(number.p)] if number.p != 1 else []) + above
         below = ([sp.Integer(number.q)] if number.q != 1 else []) + below

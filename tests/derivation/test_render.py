@@ -43,6 +43,8 @@ GOLDEN = [
     (gamma / rho * (KroneckerDelta(i, j) - 1 / N), r"\frac{\gamma}{\rho} \left(\delta_{i j} - \frac{1}{N}\right)"),
     (sqrt(2) * u / 2, r"\frac{u}{\sqrt{2}}"),
     (u * exp(-u) / sqrt(2 * pi), r"\frac{u e^{- u}}{\sqrt{2 \pi}}"),
+    (u * sqrt(2 * pi), r"\sqrt{2 \pi} u"),
+    (sqrt(2 * pi / N), r"\frac{\sqrt{2 \pi}}{\sqrt{N}}"),
     (u / 2 * (1 + erf(u)), r"\frac{u}{2} \left(1 + \operatorname{erf}(u)\right)"),
     ((1 - h[ell]) * x[ell] + h[ell] * F[ell], r"\left(1 - h_{\ell}\right) x_{\ell} + h_{\ell} F_{\ell}"),
     (x[ell + 1], r"x_{\ell + 1}"),
