@@ -2,5 +2,6 @@
 
 from hopmix.training.digits import digit_patches, patch_embed
 from hopmix.training.loop import train
+from hopmix.training.photographs import photograph_patches
 
-__all__ = ["digit_patches", "patch_embed", "train"]
+__all__ = ["digit_patches", "patch_embed", "train", "photograph_patches"]
