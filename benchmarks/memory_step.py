@@ -21,6 +21,7 @@ SIZES = ((64, 128, 256, 512), (196, 512, 256, 2048))  # tokens, channels, token 
 
 def contestants(tokens: int, channels: int, token_hidden: int, channel_hidden: int, batch: int, dtype: torch.dtype) -> dict:
     memory = three_layer_memory(tokens, channels, token_hidden, channel_hidden, dtype=dtype).requires_grad_(False)
+    asymmetric = three_layer_memory(tokens, channels, token_hidden, channel_hidden, asymmetry=1.0, dtype=dtype).requires_grad_(False)
     block = to_mixer_block(memory)
     x = memory.random_state(batch)
     w, v = (synapse.operator.token if synapse.operator.channel is None else synapse.operator.channel for synapse in memory.synapses)
@@ -34,8 +35,15 @@ def contestants(tokens: int, channels: int, token_hidden: int, channel_hidden: i
         "block (torch layers)": lambda: block(x),
         "memory.step": lambda: memory.step(x),
         "memory.energy": lambda: memory.energy(x),
+        "memory.velocity": lambda: memory.velocity(x),
         "memory.energy_rate": lambda: memory.energy_rate(x),
+        "velocity, asymmetric": lambda: asymmetric.velocity(x),
+        "energy_rate, asymmetric": lambda: asymmetric.energy_rate(x),
     }
+
+
+# What a check of dE/dt costs, in velocities of the same memory.
+RATIOS = {"energy_rate / velocity": ("memory.energy_rate", "memory.velocity"), "the same, asymmetric": ("energy_rate, asymmetric", "velocity, asymmetric")}
 
 
 def measure(functions: dict, rounds: int, seconds: float) -> dict[str, list[float]]:
@@ -56,6 +64,11 @@ def measure(functions: dict, rounds: int, seconds: float) -> dict[str, list[floa
     return times
 
 
+def ratio(above: list[float], below: list[float]) -> str:
+    ratios = sorted(a / b for a, b in zip(above, below, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+
+
 def rows(threads: int, rounds: int, seconds: float):
     torch.set_num_threads(threads)
     for size in SIZES:
@@ -68,8 +81,8 @@ def rows(threads: int, rounds: int, seconds: float):
                 cells = [f"{tokens} × {channels}", batch, str(dtype).removeprefix("torch."), threads, f"{rate:.0f}"]
                 for name, values in times.items():
                     if name != "bare products":
-                        ratios = sorted(a / b for a, b in zip(values, times["bare products"], strict=True))
-                        cells.append(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")
+                        cells.append(ratio(values, times["bare products"]))
+                cells += [ratio(times[a], times[b]) for a, b in RATIOS.values()]
                 yield "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -80,7 +93,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
     options = parser.parse_args()
     names = [name for name in contestants(2, 2, 2, 2, 1, torch.float32) if name != "bare products"]
-    head = ["S × C", "batch", "dtype", "threads", "GFLOP/s of the products", *names]
+    head = ["S × C", "batch", "dtype", "threads", "GFLOP/s of the products", *names, *RATIOS]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     with torch.no_grad():
         for threads in options.threads:
@@ -88,7 +101,7 @@ def main() -> None:
                 lines.append(row)
                 print(row, flush=True)
     origin = ", ".join(f"{key} {value}" for key, value in provenance().items() if isinstance(value, (str, int)) and key != "commit")
-    text = "# Steps of the memory, in units of their bare matrix products\n\nMedian ratio over the rounds (least–greatest).\n\n" + "\n".join(lines)
+    text = "# Steps of the memory, in units of their bare matrix products\n\nMedian ratio over the rounds (least–greatest). The bare products are torch's `@`; the memory takes large float32 products by oneDNN and large batches in parts, so it can need less than them.\n\n" + "\n".join(lines)
     write_atomically(Path(__file__).with_suffix(".md"), f"{text}\n\nMade by `{Path(__file__).name}` with {origin}.\n")
 
 

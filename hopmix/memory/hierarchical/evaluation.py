@@ -102,6 +102,15 @@ class Evaluation:
             rate = rate + inner(layer.lagrangian.hessian_product(self.dynamic[name], velocity), force)
         return rate
 
+    def response(self, name: str, moved: dict[str, Tensor]) -> Tensor | None:
+        """The change of the layer's input by changes of its neighbours' activations; None where none of them moves."""
+        total = None
+        for s in self._synapses_at(name):
+            if (change := moved.get(_other(s, name))) is not None:
+                part = self._into(name, s.operator(change) if s.target == name else s.returning.adjoint(change))
+                total = part if total is None else total + part
+        return total
+
     def _carried(self, name: str) -> Tensor | None:
         """2 H (A g) of an adiabatic layer; None where all its synapses are symmetric."""
         total = None

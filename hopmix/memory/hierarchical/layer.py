@@ -1,5 +1,6 @@
 """A layer of neurons: a shape, a Lagrangian and a time constant (page: book/memory/hierarchical.md)."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -52,6 +53,11 @@ class Layer(torch.nn.Module):
     @property
     def adiabatic(self) -> bool:
         return self.time_constant == 0
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.shape)
 
     def extra_repr(self) -> str:
         return f"{self.name!r}, shape={self.shape}, time_constant={self.time_constant:g}"

@@ -1,6 +1,7 @@
 """Hierarchical associative memory: dynamics and energy (page: book/memory/hierarchical.md)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import chain
 
 import torch
@@ -12,6 +13,9 @@ from hopmix.memory.hierarchical.layer import Layer
 from hopmix.memory.hierarchical.state import State, all_finite, combine, first_not_finite, pack, unpack
 from hopmix.memory.hierarchical.synapse import Synapse
 from hopmix.arguments import generator, number, size
+
+CHUNK_BYTES, CHUNK_SAMPLES = 2**22, 4
+"""On the CPU a batch is worked on in parts of so many samples, or of as many as keep the largest layer below so many bytes."""
 
 
 class HierarchicalMemory(torch.nn.Module):
@@ -58,11 +62,11 @@ class HierarchicalMemory(torch.nn.Module):
 
     def energy(self, state: State) -> Tensor:
         """E: (batch,). With asymmetric synapses it is the same expression, no longer bound to fall."""
-        return self._evaluate(self._unpack(state)).energy()
+        return self._in_chunks(lambda values: self._evaluate(values).energy(), self._unpack(state))
 
     def velocity(self, state: State, leak: bool = True) -> State:
         """dx/dt in the state's structure; without the leak, F(g) / tau."""
-        return pack(self._velocity(self._unpack(state), leak), state)
+        return pack(self._in_chunks(lambda values: self._velocity(values, leak), self._unpack(state)), state)
 
     def energy_rate(self, state: State) -> Tensor:
         """dE/dt along the flow: (batch,), in closed form and for any synapses.
@@ -70,9 +74,9 @@ class HierarchicalMemory(torch.nn.Module):
             dE/dt = - sum_A tau_A v_A . H_A v_A + dg/dt . A g,    v = dx/dt,  dg_A/dt = H_A v_A
 
         A is the antisymmetric part of the stacked synapse matrix, zero for a symmetric memory.
-        Costs about one velocity, and with asymmetric synapses between two and three. Source: derived on the page.
+        Costs the products of one velocity, and with asymmetric synapses of two. Source: derived on the page.
         """
-        return self._evaluate(self._unpack(state)).energy_rate()
+        return self._in_chunks(lambda values: self._evaluate(values).energy_rate(), self._unpack(state))
 
     def activations(self, state: State) -> dict[str, Tensor]:
         """g of every layer by name, the adiabatic ones included."""
@@ -95,7 +99,7 @@ class HierarchicalMemory(torch.nn.Module):
         FloatingPointError : the step left the finite numbers.
         """
         step_size = number("step_size", step_size)
-        values = self._step(self._unpack(state), step_size, leak)
+        values = self._in_chunks(lambda values: self._step(values, step_size, leak), self._unpack(state))
         if not all_finite(values):
             raise FloatingPointError(f"the state is no longer finite after a step of size {step_size:g}; use a smaller step")
         return pack(values, state)
@@ -108,13 +112,28 @@ class HierarchicalMemory(torch.nn.Module):
         TypeError, ValueError : step_sizes is no sequence of finite real numbers.
         FloatingPointError : the states left the finite numbers.
         """
-        if not isinstance(step_sizes, Iterable) or isinstance(step_sizes, str) or getattr(step_sizes, "ndim", 1) != 1:
-            raise TypeError(f"step_sizes must be a sequence of real numbers, got {step_sizes!r}")
-        sizes = [number("each of step_sizes", h) for h in step_sizes]
+        sizes = _step_sizes(step_sizes)
         visited = [self._unpack(state)]
         for h in sizes:
-            visited.append(self._step(visited[-1], h, leak))
+            visited.append(self._in_chunks(lambda values, h=h: self._step(values, h, leak), visited[-1]))
         return pack(_stacked(visited), state)
+
+    def advance(self, state: State, step_sizes: Sequence[float] | Tensor, leak: bool = False) -> State:
+        """The last of the states that ``iterate`` visits, without keeping the others: the fast way to a retrieval.
+
+        Raises as ``iterate`` does; the states are looked at once, at the end.
+        """
+        sizes = _step_sizes(step_sizes)
+
+        def last(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            for h in sizes:
+                values = self._step(values, h, leak)
+            return values
+
+        values = self._in_chunks(last, self._unpack(state))
+        if not all_finite(values):
+            raise FloatingPointError(f"the state is no longer finite after {len(sizes)} steps; use smaller steps")
+        return pack(values, state)
 
     def flow(self, state: State, time: float, steps: int, leak: bool = True) -> tuple[Tensor, State]:
         """The flow dx/dt = velocity by ``steps`` fixed steps of the classical Runge-Kutta method.
@@ -168,6 +187,26 @@ class HierarchicalMemory(torch.nn.Module):
     def _step(self, values: dict[str, Tensor], step_size: float, leak: bool) -> dict[str, Tensor]:
         return combine(lambda x, v: x.add(v, alpha=step_size), values, self._velocity(values, leak))
 
+    def _in_chunks(self, function: Callable, values: dict[str, Tensor]):
+        """function(values), taken over parts of the batch whose largest layer stays in the processor's cache.
+
+        Samples do not see each other. With gradients everything is kept anyway, and a GPU wants large batches.
+        """
+        x = next(iter(values.values()))
+        largest = x.element_size() * max(layer.size for layer in self.layers)
+        chunk = max(CHUNK_SAMPLES, CHUNK_BYTES // largest)
+        if len(x) <= chunk or x.device.type != "cpu" or self._differentiated(values):
+            return function(values)
+        _keep_freed_memory()
+        parts = zip(*(x.split(chunk) for x in values.values()))
+        results = [function(dict(zip(values, part))) for part in parts]
+        if isinstance(results[0], Tensor):
+            return torch.cat(results)
+        return combine(lambda *xs: torch.cat(xs), *results)
+
+    def _differentiated(self, values: dict[str, Tensor]) -> bool:
+        return torch.is_grad_enabled() and any(x.requires_grad for x in chain(values.values(), self.parameters()))
+
     def _evaluate(self, values: dict[str, Tensor]) -> Evaluation:
         return Evaluation({layer.name: layer for layer in self.layers}, list(self.synapses), values)
 
@@ -179,6 +218,21 @@ class HierarchicalMemory(torch.nn.Module):
             for weight in chain(synapse.parameters(), synapse.buffers()):
                 return weight
         return None
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Take a block of the size up to which glibc learns, and give it back: from then on it keeps what is freed for the next chunk.
+
+    Otherwise it hands each chunk's memory back to the system, whose fresh pages cost as much as the products. Elsewhere this does nothing.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8)
+
+
+def _step_sizes(step_sizes: Sequence[float] | Tensor) -> list[float]:
+    if not isinstance(step_sizes, Iterable) or isinstance(step_sizes, str) or getattr(step_sizes, "ndim", 1) != 1:
+        raise TypeError(f"step_sizes must be a sequence of real numbers, got {step_sizes!r}")
+    return [number("each of step_sizes", h) for h in step_sizes]
 
 
 def _stacked(visited: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hopmix.memory.hierarchical.products import times, times_transposed
 from hopmix.arguments import check_batch, check_finite, check_like
 
 
@@ -59,12 +60,12 @@ class Dense(Operator):
     def forward(self, g: Tensor) -> Tensor:
         """(batch, *source shape) to (batch, n_target)."""
         weight = self.weight
-        return torch.nn.functional.linear(_flat(g, weight, 1), weight)
+        return times_transposed(_flat(g, weight, 1), weight)
 
     def adjoint(self, g: Tensor) -> Tensor:
         """(batch, *target shape) to (batch, n_source)."""
         weight = self.weight
-        return _flat(g, weight, 0) @ weight
+        return times(_flat(g, weight, 0), weight)
 
     def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
         needed = (math.prod(target), math.prod(source))
@@ -98,13 +99,13 @@ class Kronecker(Operator):
         """(batch, S, C) to (batch, h, k)."""
         token, channel = self.token, self.channel
         _check_two_sided(g, token, channel, 1)
-        return _two_sided(token, g, None if channel is None else channel.mT)
+        return _two_sided(times_transposed, g, token, channel)
 
     def adjoint(self, g: Tensor) -> Tensor:
         """(batch, h, k) to (batch, S, C)."""
         token, channel = self.token, self.channel
         _check_two_sided(g, token, channel, 0)
-        return _two_sided(None if token is None else token.mT, g, channel)
+        return _two_sided(times, g, token, channel)
 
     def check_shapes(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
         if len(source) != 2 or len(target) != 2:
@@ -147,21 +148,22 @@ def _check_two_sided(g: Tensor, token: Tensor | None, channel: Tensor | None, ax
     check_batch("g", g, sizes, first)
 
 
-def _two_sided(left: Tensor | None, g: Tensor, right: Tensor | None) -> Tensor:
-    """left @ g @ right for g (batch, n, m), in the order with fewer multiplications."""
-    if left is None:
-        return g @ right
-    if right is None:
-        return _left(left, g)
-    (p, n), (m, q) = left.shape, right.shape
+def _two_sided(product: Callable[[Tensor, Tensor], Tensor], g: Tensor, token: Tensor | None, channel: Tensor | None) -> Tensor:
+    """The product of each axis of g (batch, n, m) with its weight, in the order with fewer multiplications."""
+    if token is None:
+        return product(g, channel)
+    if channel is None:
+        return _along_tokens(product, g, token)
+    n, m = g.shape[1:]
+    p, q = token.numel() // n, channel.numel() // m
     if p * n * m + p * m * q <= n * m * q + p * n * q:
-        return _left(left, g) @ right
-    return _left(left, g @ right)
+        return product(_along_tokens(product, g, token), channel)
+    return _along_tokens(product, product(g, channel), token)
 
 
-def _left(left: Tensor, g: Tensor) -> Tensor:
-    """left @ g as one large product on the transposed view; broadcasting ``@`` would copy g and the result."""
-    return torch.nn.functional.linear(g.mT, left).mT
+def _along_tokens(product: Callable[[Tensor, Tensor], Tensor], g: Tensor, token: Tensor) -> Tensor:
+    """One large product on the transposed view; broadcasting ``@`` would copy g and the result."""
+    return product(g.mT, token).mT
 
 
 def _describe(value: object) -> str:
