@@ -12,19 +12,17 @@ True
 
 from importlib import import_module
 
-_HOME = {
-    "Lagrangian": "hopmix.memory.lagrangian",
-    "Layer": "hopmix.memory.hierarchical",
-    "Synapse": "hopmix.memory.hierarchical",
-    "Operator": "hopmix.memory.hierarchical",
-    "Dense": "hopmix.memory.hierarchical",
-    "Kronecker": "hopmix.memory.hierarchical",
-    "HierarchicalMemory": "hopmix.memory.hierarchical",
-    "three_layer_memory": "hopmix.memory.hopfield_mixer",
-    "to_mixer_block": "hopmix.memory.hopfield_mixer",
-    "skip_to_leaky": "hopmix.memory.hopfield_mixer",
+_NAMES = {
+    "lagrangian": ("Lagrangian",),
+    "hierarchical": ("Layer", "Synapse", "Operator", "Dense", "Kronecker", "HierarchicalMemory", "NotConverged", "solve", "fixed_point", "Retrieval"),
+    "hopfield_mixer": ("three_layer_memory", "to_mixer_block", "skip_to_leaky"),
+    "descent": ("descent_bound", "largest_safe_step", "block_memory"),
+    "attention": ("modern_hopfield", "dense_memory", "retrieval_bound"),
+    "denoiser": ("denoiser_memory", "Denoiser"),
+    "boltzmann": ("AttentionalBoltzmannMachine", "GaussianBernoulliRBM", "DenseBoltzmannMachine"),
 }
-_SUBPACKAGES = ("lagrangian", "hierarchical", "hopfield_mixer")
+_HOME = {name: f"hopmix.memory.{package}" for package, names in _NAMES.items() for name in names}
+_SUBPACKAGES = ("lagrangian", "hierarchical", "hopfield_mixer", "descent", "asymmetry", "attention", "denoiser", "boltzmann", "plots")
 
 __all__ = [*_HOME, *_SUBPACKAGES]
 

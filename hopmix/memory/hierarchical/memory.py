@@ -192,12 +192,12 @@ class HierarchicalMemory(torch.nn.Module):
 
         Samples do not see each other. With gradients everything is kept anyway, and a GPU wants large batches.
         """
+        _keep_freed_memory()
         x = next(iter(values.values()))
         largest = x.element_size() * max(layer.size for layer in self.layers)
         chunk = max(CHUNK_SAMPLES, CHUNK_BYTES // largest)
         if len(x) <= chunk or x.device.type != "cpu" or self._differentiated(values):
             return function(values)
-        _keep_freed_memory()
         parts = zip(*(x.split(chunk) for x in values.values()))
         results = [function(dict(zip(values, part))) for part in parts]
         if isinstance(results[0], Tensor):
@@ -222,9 +222,9 @@ class HierarchicalMemory(torch.nn.Module):
 
 @cache
 def _keep_freed_memory() -> None:
-    """Take a block of the size up to which glibc learns, and give it back: from then on it keeps what is freed for the next chunk.
+    """Take a block of the size up to which glibc learns, and give it back: from then on it keeps what is freed.
 
-    Otherwise it hands each chunk's memory back to the system, whose fresh pages cost as much as the products. Elsewhere this does nothing.
+    Otherwise it hands large tensors back to the system, whose fresh pages cost as much as the products. Elsewhere this does nothing.
     """
     torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
