@@ -28,8 +28,11 @@ def equation(statement: Relational, states: Collection[sp.Basic] = ()) -> str:
     left, right = printer.doprint(statement.lhs), printer.doprint(statement.rhs)
     if width(left) + width(right) + 2 <= WIDEST_LINE:
         return f"{left} {relation} {right}"
-    lines = _lines(printer, statement.rhs, WIDEST_LINE - (width(left) if width(left) <= _SHORT_LEFT else 0) - 4)
-    if width(left) <= _SHORT_LEFT:
+    beside = width(left) <= _SHORT_LEFT
+    lines = _lines(printer, statement.rhs, WIDEST_LINE - (width(left) if beside else 0) - 4)
+    if beside and width(left) > 2 and width(left) + width(lines[0]) + 2 > WIDEST_LINE:
+        beside, lines = False, _lines(printer, statement.rhs, WIDEST_LINE - 4)
+    if beside:
         body = [f"{left} &{relation} {lines[0]}", *[rf"&\quad {line}" for line in lines[1:]]]
     else:
         above = _lines(printer, statement.lhs, WIDEST_LINE)

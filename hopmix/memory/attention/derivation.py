@@ -192,7 +192,7 @@ D.define("variance-2", Eq(V_2, 16 * M_2[N - 1]), "The variance of one pattern's 
 D.define("variance-3", Eq(V_3, 36 * M_4[N - 1] + 24 * M_2[N - 1] + 4), "degree three,")
 D.define("variance-4", Eq(V_4, 64 * (M_6[N - 1] + 2 * M_4[N - 1] + M_2[N - 1])), "and degree four.")
 D.exact("variance-3-value", Eq(V_3, 108 * (N - 1) ** 2 - 48 * (N - 1) + 4), "As polynomials in the number of neurons: for degree three,", using=("variance-3", "moment-2", "moment-4"))
-D.exact("variance-4-value", Eq(V_4, 64 * (N - 1) * (15 * (N - 1) ** 2 - 24 * (N - 1) + 13)), "and degree four.", using=("variance-4", "moment-2", "moment-4", "moment-6"))
+D.exact("variance-4-value", Eq(V_4, (N - 1) * (15 * (N - 1) ** 2 - 24 * (N - 1) + 13) * 64), "and degree four.", using=("variance-4", "moment-2", "moment-4", "moment-6"))
 _SIGNALS = {2: (S_2, V_2, 4 * (N - 1), 1), 3: (S_3, V_3, 6 * (N - 1) ** 2 + 2, Rational(1, 3)), 4: (S_4, V_4, 8 * (N - 1) ** 3 + 8 * (N - 1), Rational(1, 15))}
 for _n, (_signal, _variance, _value, _limit) in _SIGNALS.items():
     D.define(f"signal-{_n}", Eq(_signal, N**_n - (N - 2) ** _n), f"The signal of degree {_n}: the pattern's own overlap is $N$.")

@@ -17,6 +17,7 @@ J_F, J_G, K_F, K_G = (IndexedBase(name) for name in ("J^F", "J^G", "K^F", "K^G")
 R_F, R_G, R_f = (IndexedBase(name) for name in ("R^F", "R^G", "R^f"))
 A, B, u_l, v_l = IndexedBase("A"), IndexedBase("B"), IndexedBase("u^l"), IndexedBase("v^l")
 W, V, O, Q, s, r, D_s, D_c = (IndexedBase(name) for name in ("W", "V", "O", "Q", "s", "r", "D^s", "D^c"))
+d_s, d_c = IndexedBase("d^s"), IndexedBase("d^c")
 h, c = Symbol("h", positive=True), Symbol("c", positive=True)
 xbar, U = symbols("xbar U", real=True)
 M_f, M_t, n_1, P_v, P_p, P_s, T_p = symbols("M_f M_t n_1 P_v P_p P_s T_p", positive=True)
@@ -174,26 +175,27 @@ D.exact(
     "Tied weights, with signs or without, make the block a gradient; the rest is what departs.",
     using=("energy", *_BRANCHES),
 )
-_there = total(V[beta, K] * g[j, K], K)
+D.define("token-slope", Eq(d_s[alpha, I], f_prime(total(W[alpha, k] * g[k, I], k))), "Slope of a hidden unit of the tokens.")
+D.define("channel-slope", Eq(d_c[beta, j], f_prime(total(V[beta, K] * g[j, K], K))), "And of the channels.")
 D.exact(
     "antisymmetric",
     Eq(
         Derivative(F[i, I] + G[i, I], g[j, J]) - Derivative(F[j, J] + G[j, J], g[i, I]),
-        KroneckerDelta(I, J) * total((D_s[alpha, i] * W[alpha, j] - W[alpha, i] * D_s[alpha, j]) * f_prime(_tokens), alpha)
-        + KroneckerDelta(i, j) * total((D_c[beta, I] * V[beta, J] - V[beta, I] * D_c[beta, J]) * f_prime(_there), beta),
+        KroneckerDelta(I, J) * total((D_s[alpha, i] * W[alpha, j] - W[alpha, i] * D_s[alpha, j]) * d_s[alpha, I], alpha)
+        + KroneckerDelta(i, j) * total((D_c[beta, I] * V[beta, J] - V[beta, I] * D_c[beta, J]) * d_c[beta, j], beta),
     ),
     "The Jacobian is symmetric without departures, for any signs; in general it is not symmetric with them.",
-    using=_BRANCHES,
+    using=(*_BRANCHES, "token-slope", "channel-slope"),
 )
 D.exact(
     "curvature",
     Eq(
         total(w[i, I] * Derivative(F[i, I], g[j, J]) * w[j, J], i, I, j, J),
-        total(s[alpha] * f_prime(_tokens) * total(W[alpha, i] * w[i, I], i) ** 2, alpha, I)
-        + total(f_prime(_tokens) * total(D_s[alpha, i] * w[i, I], i) * total(W[alpha, j] * w[j, I], j), alpha, I),
+        total(s[alpha] * d_s[alpha, I] * total(W[alpha, i] * w[i, I], i) ** 2, alpha, I)
+        + total(d_s[alpha, I] * total(D_s[alpha, i] * w[i, I], i) * total(W[alpha, j] * w[j, I], j), alpha, I),
     ),
     "Along any $w$: where $f'>0$, a tied unit pushes $w$ on if its sign is $+1$ and back if it is $-1$.",
-    using=("token-branch", "token-output"),
+    using=("token-branch", "token-output", "token-slope"),
 )
 
 # 5. Parameters.
