@@ -17,6 +17,7 @@ _NAMES = {
     "hierarchical": ("Layer", "Synapse", "Operator", "Dense", "Kronecker", "HierarchicalMemory", "NotConverged", "solve", "fixed_point", "Retrieval"),
     "hopfield_mixer": ("three_layer_memory", "to_mixer_block", "skip_to_leaky"),
     "descent": ("descent_bound", "largest_safe_step", "block_memory"),
+    "asymmetry": ("mixer_ensemble", "predict", "classify"),
     "attention": ("modern_hopfield", "dense_memory", "retrieval_bound"),
     "denoiser": ("denoiser_memory", "Denoiser"),
     "boltzmann": ("AttentionalBoltzmannMachine", "GaussianBernoulliRBM", "DenseBoltzmannMachine"),
