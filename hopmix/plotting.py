@@ -28,6 +28,9 @@ COLOURS = {
     "theory": PALETTE["black"],
     "memory": PALETTE["blue"],
     "mixer": PALETTE["red"],
+    "permuted": PALETTE["orange"],
+    "sparse_mlp": PALETTE["blue"],
+    "dense_mlp": PALETTE["black"],
     "leaky": PALETTE["blue"],
     "skip": PALETTE["red"],
     "tokens": PALETTE["green"],
@@ -59,6 +62,12 @@ COLOURS = {
     "degree_3": PALETTE["blue"],
     "degree_4": PALETTE["red"],
     "degree_exp": PALETTE["orange"],
+    "noisy_example": PALETTE["sky"],
+    "taught_example": PALETTE["blue"],
+    "new_example": PALETTE["orange"],
+    "stored_threshold": PALETTE["red"],
+    "stored_frequency": PALETTE["sky"],
+    "stored_root": PALETTE["blue"],
 }
 _STYLE = {
     "figure.facecolor": "white",

@@ -18,8 +18,11 @@ _HOME = {
     "preset": "hopmix.mixers.blocks",
     "from_state_dict": "hopmix.mixers.blocks",
     "to_state_dict": "hopmix.mixers.blocks",
+    "KroneckerMLP": "hopmix.mixers.wide_sparse",
+    "SparseMLP": "hopmix.mixers.wide_sparse",
+    "to_wide": "hopmix.mixers.wide_sparse",
 }
-_SUBPACKAGES = ("blocks",)
+_SUBPACKAGES = ("blocks", "kronecker", "wide_sparse")
 
 __all__ = [*_HOME, *_SUBPACKAGES]
 
