@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hopmix.memory import asymmetry
 from hopmix.memory.asymmetry import Ensemble, LateMotion, centred_basis, centred_operator, classify, clock_flow, cycle_frequency
-from hopmix.memory.asymmetry import late_motion, loss_of_stability, mixer_ensemble, newton, predict
+from hopmix.memory.asymmetry import hopf_cycles, late_motion, loss_of_stability, mixer_ensemble, newton, predict
 from hopmix.memory.asymmetry.clock import COLLAPSED, CONVERGED, OSCILLATING, UNDECIDED
 from hopmix.memory.asymmetry.fixed_points import FOLD, KEPT
 from hopmix.memory.hierarchical.errors import NotConverged
@@ -225,6 +226,43 @@ def test_sinks_of_linear_networks_end_where_the_rightmost_eigenvalue_becomes_com
     assert (after.turning[fold] < 0.3).all() and after.turning[~fold].min() > after.turning[fold].max()
 
 
+@cache
+def hopf_points():
+    """Two GELU networks whose sinks end at Hopf points, one with its cycles beyond the crossing, one with them before it."""
+    loose = mixer_ensemble(256, 4, 3, 8, 6, "gelu", [math.pi / 2], seed=101).select([13, 115])
+    symmetric = loose.turned(torch.zeros(2, dtype=torch.float64))
+    start = torch.randn(256, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[[13, 115]]
+    rest = newton(symmetric, late_motion(symmetric, start, 300.0, 300).states).states
+    return loose, loss_of_stability(loose, rest, math.pi / 2)
+
+
+def test_cycles_at_hopf_points_are_what_the_flow_shows():
+    loose, loss = hopf_points()
+    assert [asymmetry.LOSSES[place] for place in loss.outcome] == ["hopf", "hopf"]
+    cycles = hopf_cycles(loose, loss, 0.02)
+    assert ((cycles.angle > cycles.crossing) == torch.tensor([True, False])).all()
+    turned = loose.select(cycles.networks).turned(cycles.angle)
+    times, states = clock_flow(turned, cycles.states, 500.0, 1500)
+    found = cycle_frequency(times, turned.norm.activation(states.flatten(0, 1)).view_as(states))
+    assert found.numpy() == pytest.approx(cycles.frequency.numpy(), rel=1e-6)
+    off = (cycles.frequency / cycles.pair - 1).abs()
+    assert (off > 1e-5).all()  # they differ from the pair's, by far more than the flow's from theirs
+
+
+def test_hopf_cycles_refuses_and_says_when_it_fails():
+    loose, loss = hopf_points()
+    with pytest.raises(NotConverged, match="no cycle of this amplitude"):
+        hopf_cycles(loose, loss, most=1)
+    with pytest.raises(ValueError, match="amplitude must be positive"):
+        hopf_cycles(loose, loss, 0.0)
+    with pytest.raises(ValueError, match="loss must be that of the 1 networks"):
+        hopf_cycles(loose.select([0]), loss)
+    with pytest.raises(TypeError, match="loss must be what loss_of_stability returns"):
+        hopf_cycles(loose, loss.angle)
+    with pytest.raises(ValueError, match="Hopf point, got none"):
+        hopf_cycles(loose, replace(loss, outcome=torch.full_like(loss.outcome, KEPT)))
+
+
 def test_the_frequency_of_a_made_up_cycle():
     times = torch.linspace(0, 10, 2001, dtype=torch.float64)[:, None]
     phase = 3.0 * times + 0.4 * torch.sin(3.0 * times)  # uneven within a turn
@@ -247,6 +285,22 @@ def test_the_frequency_of_a_made_up_cycle():
         (lambda: networks(gain=0.0), ValueError, "gain must be positive"),
         (lambda: networks(eps=-1.0), ValueError, "eps must be"),
         (lambda: networks(angles=()), ValueError, "angles must be one or more"),
+        (lambda: networks(3).select([3]), ValueError, "which must be places from 0 to 2"),
+        (lambda: networks(3).select([]), ValueError, "which must choose one network"),
+        (lambda: networks(3).memory(3), ValueError, "index must be from 0 to 2"),
+        (lambda: networks(3).drive(torch.zeros(1, 12, dtype=torch.float64)), ValueError, "g must hold one state"),
+        (lambda: networks(3).velocity(torch.full((3, 12), math.nan, dtype=torch.float64)), ValueError, "x has entries that are not finite"),
+        (lambda: networks(3).turned(torch.full((3,), math.nan, dtype=torch.float64)), ValueError, "angles has entries"),
+        (lambda: networks(angles=1.0), TypeError, "angles must be a list"),
+        (lambda: mixer_ensemble(3, 1, 1, 2, 2), ValueError, "two or more visible neurons"),
+        (lambda: predict("networks"), TypeError, "ensemble must be an Ensemble"),
+        (lambda: newton("networks", None), TypeError, "ensemble must be an Ensemble"),
+        (lambda: centred_basis(1, torch.zeros(1)), ValueError, "visible must be an integer from 2 on"),
+        (lambda: centred_basis(4, 1.0), TypeError, "like must be a torch.Tensor"),
+        (lambda: classify("motion"), TypeError, "motion must be what late_motion returns"),
+        (lambda: clock_flow(networks(3), networks(3).random_state(), 100.0, 10), ValueError, "steps must be at least the duration"),
+        (lambda: cycle_frequency("times", "activations"), TypeError, "times must be a torch.Tensor"),
+        (lambda: loss_of_stability(networks(3), networks(3).random_state(), 1.0, jump=-1), ValueError, "jump must be positive"),
         (lambda: networks(0), ValueError, "networks must be a positive integer"),
         (lambda: networks(3).velocity(torch.zeros(2, 12, dtype=torch.float64)), ValueError, "each of the 3 networks"),
         (lambda: networks(3).turned(torch.zeros(2, dtype=torch.float64)), ValueError, "angles must be one for each"),

@@ -10,7 +10,7 @@ import torch
 from hopmix.memory.asymmetry import figures, predict
 from hopmix.memory.asymmetry.experiment import EXPERIMENT, KS, drawn, time_flow, trial
 
-CONFIG = replace(EXPERIMENT.scales["smoke"], seeds=1, networks=3, spectra=4, duration=120.0, steps=120, time_steps=80)
+CONFIG = replace(EXPERIMENT.scales["smoke"], seeds=1, networks=3, spectra=4, angles=2, duration=60.0, steps=60, time_steps=80)
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,16 @@ def test_beyond_the_condition_the_sharp_memory_rises_and_within_it_falls():
     assert float(above.change) == pytest.approx(float(above.bound), rel=0.15)
 
 
+def test_convex_units_are_not_called_safe_where_a_long_leaky_step_raises_the_energy():
+    """Beyond h = 1 the theorem is silent; there the safety must not say infinite."""
+    memory = three_layer_memory(2, 3, 2, 2, activation="relu", seed=0).requires_grad_(False)
+    x = memory.random_state(batch=200, seed=0)
+    one = descent_bound(memory, x, 40.0, leak=True)
+    assert bool((one.change > 0).any())
+    assert bool((one.safety[one.change > 0] < 1).all())
+    assert bool((descent_bound(memory, x, 1.0, leak=True).safety == torch.inf).all())
+
+
 def test_block_memory_is_the_inverse_of_to_mixer_block():
     for norm in ("joint", "token"):
         for activation in ("gelu", "relu", "tanh", "identity"):
@@ -211,9 +221,13 @@ def test_memories_that_the_theorem_does_not_cover_are_refused(memory, words):
         (lambda: block_memory(torch.nn.Linear(1, 1)), TypeError, "block must be a ParallelMixerBlock, got Linear"),
         (lambda: block_memory(ParallelMixerBlock(2, 3, 4, 5)), NoDescentGuarantee, "block must have symmetric weights"),
         (lambda: sharp_memory(0.0), ValueError, "balance must be positive and finite, got 0.0"),
-        (lambda: sharp_memory(1.5), ValueError, "balance must be below 1, got 1.5"),
+        (lambda: sharp_memory(1.5), ValueError, "balance must be from 1e-3 to below 1, got 1.5"),
         (lambda: TiedMixer(2, 3, 4, 5, 6, depth=0), ValueError, "depth must be a positive integer, got 0"),
         (lambda: TiedMixer(2, 3, 4, 5, 6, 2, sharing="some"), ValueError, "sharing must be one of all, none; got 'some'"),
+        (lambda: descent_bound(by_hand(), torch.ones(1, 3, 4).double(), leak="yes"), TypeError, "leak must be True or False, got 'yes'"),
+        (lambda: largest_safe_step(by_hand(), torch.ones(1, 3, 4).double(), leak=0), TypeError, "leak must be True or False, got 0"),
+        (lambda: TiedMixer(2, 3, 4, 5, 6, 2).block(2), ValueError, "depth must be from 0 to 1, got 2"),
+        (lambda: TiedMixer(2, 3, 4, 5, 6, 2)(torch.ones(1, 2, 4)), ValueError, r"patches must have shape \(batch, 2, 3\)"),
         (lambda: draw_networks(0, 1, 1, 1, 1), ValueError, "networks must be a positive integer, got 0"),
         (lambda: draw_networks(1, 1, 1, 1, 1, scale=-1.0), ValueError, "scale must be positive"),
         (lambda: draw_networks(1, 1, 1, 1, 1, branches="none"), ValueError, "branches must be one of both, token"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hopmix.arguments import number, size
-from hopmix.memory.asymmetry.ensemble import Ensemble
+from hopmix.arguments import check_finite, number, size
+from hopmix.memory.asymmetry.ensemble import Ensemble, check_ensemble
 
 OUTCOMES = ("converged", "oscillating", "collapsed", "undecided")
 CONVERGED, OSCILLATING, COLLAPSED, UNDECIDED = range(len(OUTCOMES))
@@ -24,6 +24,7 @@ def clock_flow(ensemble: Ensemble, x: Tensor, duration: float, steps: int) -> tu
     ----------
     x : (networks, visible).
     duration : of the clock, in its unit.
+    steps : at least the duration.
 
     Returns
     -------
@@ -35,8 +36,7 @@ def clock_flow(ensemble: Ensemble, x: Tensor, duration: float, steps: int) -> tu
     TypeError, ValueError : naming the argument, the value found and what is allowed.
     FloatingPointError : the states left the finite numbers; more steps may help.
     """
-    duration, steps = number("duration", duration, "positive"), size("steps", steps)
-    ensemble.activation(x)  # refuses what is no state
+    duration, steps = _ticks(ensemble, x, duration, steps, 1)
     time = torch.zeros(len(ensemble), 1, dtype=x.dtype, device=x.device)
     visited = [(time, x)]
     for _ in range(steps):
@@ -70,24 +70,23 @@ class LateMotion:
 def late_motion(ensemble: Ensemble, x: Tensor, duration: float, steps: int) -> LateMotion:
     """Run the flow for ``duration`` of the clock and watch the last quarter of it. Arguments and errors as in ``clock_flow``.
 
-    Only what ``classify`` needs is kept, so thousands of networks fit. steps : at least 8.
+    Only what ``classify`` needs is kept, so thousands of networks fit. steps : at least 8, and at least the duration.
     """
-    duration, steps = number("duration", duration, "positive"), size("steps", steps, least=8)
-    ensemble.activation(x)  # refuses what is no state
+    duration, steps = _ticks(ensemble, x, duration, steps, 8)
     eighth, step = steps // 8, duration / steps / ensemble.pace
     time = torch.zeros(len(ensemble), 1, dtype=x.dtype, device=x.device)
     for _ in range(steps - 2 * eighth):
         time, x = _tick(ensemble, time, x, step)
-    start = before = torch.nn.functional.normalize(ensemble.activation(x))
+    start = before = torch.nn.functional.normalize(ensemble.norm.activation(x))
     path = extent = torch.zeros(len(ensemble), dtype=x.dtype, device=x.device)
     speeds, lengths = [], []
     for _ in range(2):
         highest, length = torch.zeros_like(path), torch.zeros_like(path)
         for _ in range(eighth):
             time, x = _tick(ensemble, time, x, step)
-            highest = torch.maximum(highest, direction_speed(ensemble, x))
+            highest = torch.maximum(highest, _direction_speed(ensemble, x))
             length = torch.maximum(length, x.std(1, correction=0))
-            direction = torch.nn.functional.normalize(ensemble.activation(x))
+            direction = torch.nn.functional.normalize(ensemble.norm.activation(x))
             path = path + (direction - before).norm(dim=1)
             extent = torch.maximum(extent, (direction - start).norm(dim=1))
             before = direction
@@ -113,6 +112,8 @@ def classify(motion: LateMotion, rest: float = 1e-6, steady: float = 0.95) -> Te
 
     Raises ValueError or TypeError unless rest > 0 and 0 < steady <= 1.
     """
+    if not isinstance(motion, LateMotion):
+        raise TypeError(f"motion must be what late_motion returns, got {type(motion).__name__}")
     rest, steady = number("rest", rest, "positive"), number("steady", steady, "positive")
     if steady > 1:
         raise ValueError(f"steady must be at most 1, got {steady!r}")
@@ -125,9 +126,15 @@ def classify(motion: LateMotion, rest: float = 1e-6, steady: float = 0.95) -> Te
 
 
 def direction_speed(ensemble: Ensemble, x: Tensor) -> Tensor:
-    """|d(g/|g|)/ds|, radians per unit of the clock: (networks,)."""
+    """|d(g/|g|)/ds|, radians per unit of the clock, at x (networks, visible): (networks,)."""
+    check_ensemble(ensemble)
+    ensemble.check_state(x)
+    return _direction_speed(ensemble, x)
+
+
+def _direction_speed(ensemble: Ensemble, x: Tensor) -> Tensor:
     _, pull = ensemble.clock_velocity(x)
-    g = ensemble.activation(x)
+    g = ensemble.norm.activation(x)
     turning = ensemble.norm.hessian_product(x, pull)
     g_norm = g.norm(dim=1, keepdim=True)
     turning = turning - g * ((g * turning).sum(1, keepdim=True) / g_norm.square())
@@ -147,6 +154,10 @@ def cycle_frequency(times: Tensor, activations: Tensor) -> Tensor:
 
     Raises ValueError for other shapes, and for a path without a full turn.
     """
+    for name, x in (("times", times), ("activations", activations)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+        check_finite(name, x)
     if times.dim() != 2 or activations.dim() != 3 or activations.shape[:2] != times.shape or len(times) < 3:
         raise ValueError(f"times, activations must be (points, networks[, visible]) with 3 points or more, got {tuple(times.shape)}, {tuple(activations.shape)}")
     paths = (activations - activations.mean(0)).transpose(0, 1)
@@ -165,6 +176,16 @@ def cycle_frequency(times: Tensor, activations: Tensor) -> Tensor:
     early, late = times.T.gather(1, after - 1), times.T.gather(1, after)
     end = early + (late - early) * (goal - low) / (high - low)
     return goal[:, 0] / (end[:, 0] - times[0])
+
+
+def _ticks(ensemble: Ensemble, x: Tensor, duration: float, steps: int, least: int) -> tuple[float, int]:
+    """The two numbers, where they make a stable scheme for states of this ensemble."""
+    check_ensemble(ensemble)
+    duration, steps = number("duration", duration, "positive"), size("steps", steps, least=least)
+    if duration > steps:
+        raise ValueError(f"steps must be at least the duration, {duration:g}, for steps of the clock up to one, got {steps}")
+    ensemble.activation(x)  # refuses what is no state
+    return duration, steps
 
 
 def _tick(ensemble: Ensemble, time: Tensor, x: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,11 +29,6 @@ class Ensemble:
     feedback : Z, of the same shape. Where it equals W the network is symmetric.
     activation : name or instance of an elementwise Lagrangian; "quadratic" makes the hidden units linear, f(u) = u.
     gain, eps : of the joint LayerNorm of the visible layer.
-
-    Attributes
-    ----------
-    pace : |W| |Z|, product of the spectral norms, (networks, 1): where f has slopes up to one, no activation moves at a higher
-        rate in the clock of ``clock_flow``.
 
     Source: karakida2024hierarchical for the network; everything else is derived on the page.
 
@@ -59,8 +56,6 @@ class Ensemble:
         self.gain, self.eps = number("gain", gain, "positive"), number("eps", eps, "zero")
         self.norm = LayerNorm("joint", gain=self.gain, eps=self.eps)
         self._returning = feedback.mT.contiguous()
-        norms = torch.linalg.matrix_norm(forward, ord=2) * torch.linalg.matrix_norm(feedback, ord=2)
-        self.pace = norms[:, None]
 
     def __len__(self) -> int:
         return len(self.forward)
@@ -69,13 +64,28 @@ class Ensemble:
     def visible(self) -> int:
         return self.forward.shape[2]
 
+    @cached_property
+    def pace(self) -> Tensor:
+        """|W| |Z|, product of the spectral norms, (networks, 1): where f has slopes up to one, no activation moves at a higher rate in the clock of ``clock_flow``."""
+        norms = torch.linalg.matrix_norm(self.forward, ord=2) * torch.linalg.matrix_norm(self.feedback, ord=2)
+        return norms[:, None]
+
     def select(self, which: Tensor | Sequence[int] | slice) -> "Ensemble":
-        """The networks at these places, as an ensemble."""
+        """The networks at these places, or where a mask is True, as an ensemble. Raises ValueError for places that are none."""
+        try:
+            if not isinstance(which, slice | Tensor):
+                which = torch.tensor(list(which)) if len(which) else slice(0)
+            which = torch.arange(len(self))[which.cpu() if isinstance(which, Tensor) else which].to(self.forward.device)
+        except (IndexError, TypeError, ValueError):
+            raise ValueError(f"which must be places from 0 to {len(self) - 1}, a slice or a mask, got {which!r}") from None
+        if which.dim() != 1 or len(which) == 0:
+            raise ValueError(f"which must choose one network or more, as a list, got {which.tolist()}")
         return Ensemble(self.forward[which], self.feedback[which], self.hidden, self.gain, self.eps)
 
     def turned(self, angles: Tensor) -> "Ensemble":
         """Feedback cos(angle) W + sin(angle) Z with an angle for each network: (networks,)."""
         check_batch("angles", angles, (), self.forward)
+        check_finite("angles", angles)
         if len(angles) != len(self):
             raise ValueError(f"angles must be one for each of the {len(self)} networks, got {len(angles)}")
         angles = angles[:, None, None]
@@ -92,15 +102,17 @@ class Ensemble:
 
     def radius(self, x: Tensor) -> Tensor:
         """rho = sqrt(var(x) + eps), what LayerNorm divides by: (networks, 1)."""
+        self.check_state(x)
         return (x.var(1, correction=0, keepdim=True) + self.eps).sqrt()
 
     def activation(self, x: Tensor) -> Tensor:
         """g: (networks, visible)."""
-        self._check(x)
+        self.check_state(x)
         return self.norm.activation(x)
 
     def drive(self, g: Tensor) -> Tensor:
         """F = Z^T f(W g): (networks, visible)."""
+        self._check_shape("g", g)
         return _product(self._returning, self.hidden.activation(_product(self.forward, g)))
 
     def velocity(self, x: Tensor) -> Tensor:
@@ -156,6 +168,8 @@ class Ensemble:
 
     def memory(self, index: int) -> HierarchicalMemory:
         """One of the networks as a hierarchical memory of two layers: the same dynamics, from other code."""
+        if (index := size("index", index, least=0)) >= len(self):
+            raise ValueError(f"index must be from 0 to {len(self) - 1}, got {index}")
         operator, feedback = Dense(self.forward[index]), Dense(self.feedback[index])
         layers = [
             Layer("visible", (self.visible,), LayerNorm("joint", gain=self.gain, eps=self.eps)),
@@ -163,10 +177,21 @@ class Ensemble:
         ]
         return HierarchicalMemory(layers, [Synapse("visible", "hidden", operator, feedback)]).requires_grad_(False)
 
-    def _check(self, x: Tensor) -> None:
-        check_batch("x", x, (self.visible,), self.forward)
+    def check_state(self, x: object, name: str = "x") -> None:
+        """TypeError, ValueError : x is not one finite state for each network."""
+        self._check_shape(name, x)
+        check_finite(name, x)
+
+    def _check_shape(self, name: str, x: object) -> None:
+        check_batch(name, x, (self.visible,), self.forward)
         if len(x) != len(self):
-            raise ValueError(f"x must hold one state for each of the {len(self)} networks, got {len(x)}")
+            raise ValueError(f"{name} must hold one state for each of the {len(self)} networks, got {len(x)}")
+
+
+def check_ensemble(ensemble: object) -> None:
+    """TypeError : no Ensemble."""
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(f"ensemble must be an Ensemble, got {type(ensemble).__name__}; mixer_ensemble makes one")
 
 
 def mixer_ensemble(
@@ -199,6 +224,10 @@ def mixer_ensemble(
     """
     networks, tokens, channels = size("networks", networks), size("tokens", tokens), size("channels", channels)
     token_hidden, channel_hidden = size("token_hidden", token_hidden), size("channel_hidden", channel_hidden)
+    if tokens * channels < 2:
+        raise ValueError("tokens, channels must make two or more visible neurons, got one")
+    if not isinstance(angles, Sequence | Tensor | np.ndarray) or isinstance(angles, str):
+        raise TypeError(f"angles must be a list of real numbers, got {angles!r}")
     angles = [number("each of angles", angle) for angle in angles]
     if not angles:
         raise ValueError("angles must be one or more real numbers, got none")

@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hopmix.arguments import number
 from hopmix.experiment import Result
 from hopmix.memory.asymmetry.clock import clock_flow
 from hopmix.memory.asymmetry.ensemble import Ensemble
@@ -25,7 +26,7 @@ def three_tokens(degrees: tuple[float, ...] = _DEGREES, activation: str = "quadr
     """One memory of three tokens and a single channel at several angles: its centred states fill a plane."""
     generator = torch.Generator().manual_seed(seed)
     forward, other = (torch.randn(1, 6, 3, generator=generator, dtype=torch.float64) / math.sqrt(3) for _ in range(2))
-    turns = torch.tensor([math.radians(angle) for angle in degrees], dtype=torch.float64)
+    turns = torch.tensor([math.radians(number("each of degrees", angle)) for angle in degrees], dtype=torch.float64)
     copies = (len(degrees), 1, 1)
     return Ensemble(forward.repeat(copies), other.repeat(copies), activation).turned(turns)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hopmix.arguments import number, size
-from hopmix.memory.asymmetry.ensemble import Ensemble
+from hopmix.memory.asymmetry.ensemble import Ensemble, check_ensemble
 from hopmix.memory.hierarchical.errors import NotConverged
 
 
@@ -38,12 +38,15 @@ def newton(ensemble: Ensemble, x: Tensor, tolerance: float = 1e-12, most: int = 
     NotConverged : with the largest residual, after ``most`` iterations.
     TypeError, ValueError : naming the argument, the value found and what is allowed.
     """
+    check_ensemble(ensemble)
+    ensemble.check_state(x)
     tolerance, most = number("tolerance", tolerance, "positive"), size("most", most)
     for _ in range(most):
         velocity = ensemble.velocity(x)
         if bool((velocity.norm(dim=1) <= tolerance * x.norm(dim=1)).all()):
             break
-        x = x - torch.linalg.solve(ensemble.jacobian(x), velocity)
+        moved = x - torch.linalg.solve_ex(ensemble.jacobian(x), velocity)[0]
+        x = torch.where(moved.isfinite().all(1, keepdim=True), moved, x)  # where the Jacobian is singular the residual tells
     residual = ensemble.velocity(x).norm(dim=1) / x.norm(dim=1)
     if strict and not bool((residual <= tolerance).all()):
         raise NotConverged("Newton's method found no fixed point for every network", float(residual.max()), most)
@@ -91,6 +94,9 @@ def loss_of_stability(
     NotConverged : at angle 0.
     ValueError, TypeError : a state that is no sink at angle 0; arguments that are not positive.
     """
+    check_ensemble(ensemble)
+    ensemble.check_state(states, "states")
+    jump, critical = number("jump", jump, "positive"), number("critical", critical, "positive")
     largest, step, finest = number("largest", largest, "positive"), number("step", step, "positive"), number("finest", finest, "positive")
     angles = torch.zeros(len(ensemble), dtype=states.dtype, device=states.device)
     sinks = newton(ensemble.turned(angles), states)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hopmix.memory.asymmetry.ensemble import Ensemble
+from hopmix.arguments import size
+from hopmix.memory.asymmetry.ensemble import Ensemble, check_ensemble
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ class Prediction:
 
     @property
     def rate(self) -> Tensor:
-        """gap / a: how fast the distance to the attractor falls, per visible time constant (on average over a turn, at eps = 0)."""
+        """gap / a: how fast the direction nears the leading line or plane, per visible time constant (on average over a turn, if it turns)."""
         return self.gap / self.growth
 
 
 def centred_basis(visible: int, like: Tensor) -> Tensor:
     """Orthonormal columns that span the states of mean zero: (visible, visible - 1), of the dtype and device of ``like``."""
+    visible = size("visible", visible, least=2)
+    if not isinstance(like, Tensor):
+        raise TypeError(f"like must be a torch.Tensor, got {type(like).__name__}")
     basis = torch.zeros(visible, visible - 1, dtype=like.dtype, device=like.device)
     for column in range(visible - 1):  # Helmert's basis
         basis[: column + 1, column] = 1.0
@@ -56,6 +60,7 @@ def centred_basis(visible: int, like: Tensor) -> Tensor:
 
 def centred_operator(ensemble: Ensemble) -> Tensor:
     """P M P on centred states, in the basis of ``centred_basis``: (networks, visible - 1, visible - 1)."""
+    check_ensemble(ensemble)
     basis = centred_basis(ensemble.visible, ensemble.forward)
     return basis.T @ ensemble.operator() @ basis
 

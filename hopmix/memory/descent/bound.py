@@ -29,7 +29,8 @@ class Descent:
     bregman : how far the hidden Lagrangians lie above their tangents; not negative where they are convex.
     bound : concavity / 2 |dg|^2 - work, which after - before never exceeds.
     safety : (rho' + a rho) / (h gain concavity), a = 1 - h with leak and 1 without, the least over the normalised groups;
-        at 1 or more the energy cannot rise. Infinite where all hidden Lagrangians are convex.
+        at 1 or more the energy cannot rise. Where all hidden Lagrangians are convex it is
+        infinite, and negative infinite where rho' + a rho < 0, as it may be for leaky steps beyond 1.
     """
 
     before: Tensor
@@ -63,7 +64,7 @@ def descent_bound(memory: HierarchicalMemory, state: Tensor, step_size: float = 
         is not positive, a hidden Lagrangian whose lowest curvature is not known.
     TypeError, ValueError, FloatingPointError : as ``memory.step`` does; a step size that is not positive.
     """
-    norm, hidden = _parts(memory)
+    norm, hidden = _parts(memory, leak)
     step_size = number("step_size", step_size, "positive")
     (visible,) = memory.dynamic_layers
     h = step_size / visible.time_constant
@@ -84,7 +85,8 @@ def descent_bound(memory: HierarchicalMemory, state: Tensor, step_size: float = 
         potential = [potential[0] + own, potential[1] + own_next]
     squared = norm.gain.square() * moved.sum(1)
     force = ((rho_next + a * rho) / (h * norm.gain)).amin(1)
-    safety = force / stiffness if stiffness > 0 else torch.full_like(force, math.inf)
+    # Nothing is concave at stiffness zero, but a leaky step beyond 1 may still raise the energy.
+    safety = force / stiffness if stiffness > 0 else torch.full_like(force, math.inf).where(force >= 0, -math.inf)
     return Descent(*potential, work, bregman, stiffness / 2 * squared - work, safety)
 
 
@@ -96,7 +98,7 @@ def largest_safe_step(memory: HierarchicalMemory, state: Tensor, leak: bool = Fa
 
     Source: equation descent-safe-step of the page. Raises as ``descent_bound`` does.
     """
-    norm, _ = _parts(memory)
+    norm, _ = _parts(memory, leak)
     (visible,) = memory.dynamic_layers
     direction = memory.velocity(state, leak=leak) * visible.time_constant
     _, rho, _ = _normalised(norm, state)
@@ -129,8 +131,10 @@ def concavity(memory: HierarchicalMemory) -> float:
     return total
 
 
-def _parts(memory: HierarchicalMemory) -> tuple[LayerNorm, list]:
+def _parts(memory: HierarchicalMemory, leak: bool = False) -> tuple[LayerNorm, list]:
     """The visible Lagrangian and the hidden layers of a memory that the theorem covers."""
+    if not isinstance(leak, bool):
+        raise TypeError(f"leak must be True or False, got {leak!r}")
     if not isinstance(memory, HierarchicalMemory):
         raise TypeError(f"memory must be a HierarchicalMemory, got {type(memory).__name__}; block_memory makes one of a tied block")
     if not memory.symmetric:

@@ -197,7 +197,7 @@ def gelu_rises() -> Evidence:
 
 
 @claim(
-    statement="The condition cannot be weakened: there are memories whose energy rises as soon as the step is larger than the largest safe one, but for a part as small as one likes.",
+    statement=r"No smaller constant than $m$ will do in the condition: there are memories whose energy rises as soon as the step is larger than the largest safe one, but for a part as small as one likes.",
     source="this book",
     kind="theorem",
 )
@@ -208,9 +208,10 @@ def condition_is_sharp() -> Evidence:
         safe = float(largest_safe_step(memory, x))
         gaps[balance] = brentq(lambda h, pair=(memory, x): float(descent_bound(*pair, h).change), safe / 2, 2 * safe, rtol=1e-12) / safe - 1
     # The second unit's own curvature is at most 1.13 balance^2 |q|^2 against m |q|^2, so the gap is of the order of 9 balance^2.
-    return Evidence.at_most(
-        "step at which the energy begins to rise over the largest safe step, less one, in units of balance squared",
-        max(gap / balance**2 for balance, gap in gaps.items()),
+    return Evidence.between(
+        "step at which the energy begins to rise over the largest safe step, less one, in units of balance squared (the one farthest from 0)",
+        max((gap / balance**2 for balance, gap in gaps.items()), key=abs),
+        0,
         20,
         detail=", ".join(f"{gap:.1e} at balance {balance:g}" for balance, gap in gaps.items()),
     )

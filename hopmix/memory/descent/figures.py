@@ -33,7 +33,7 @@ def change_against_safety(result: Result) -> Figure:
     units = [float(one.change / (one.bound / (1 - one.safety))) for one in found]
     ax.plot(shown, units, "D", color=COLOURS["mixer"], label="sharp memory")
     ax.axhline(0, color="0.6", linewidth=1)
-    ax.axvline(1, color="0.6", linewidth=1, linestyle=":")
+    ax.axvline(1, color="0.35", linewidth=1.5, linestyle=":")
     ax.set(xlim=(0, 2.5), ylim=(-4, 1.3), xlabel="safety of the step", ylabel="change of the energy")
     ax.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
     return fig

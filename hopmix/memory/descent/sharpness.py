@@ -19,11 +19,11 @@ def sharp_memory(balance: float = 0.01) -> tuple[HierarchicalMemory, Tensor]:
     as ``balance``, a large drive from the shift of the LayerNorm, and so a force without curvature; it cancels the force of the first but for
     a part of order ``balance``. The activations then move so little that only the curvature at the start counts.
 
-    Raises TypeError, ValueError : balance is no positive number below 1.
+    Raises TypeError, ValueError : balance is no number from 1e-3, below which rounding decides, to below 1.
     """
     balance = number("balance", balance, "positive")
-    if balance >= 1:
-        raise ValueError(f"balance must be below 1, got {balance:g}")
+    if not 1e-3 <= balance < 1:
+        raise ValueError(f"balance must be from 1e-3 to below 1, got {balance:g}")
     one = torch.ones(3, dtype=torch.float64)
     z = torch.tensor([1.0, 1.0, -2.0], dtype=torch.float64) / math.sqrt(2)  # mean 0, mean square 1
     q = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64) / math.sqrt(2)  # a unit vector orthogonal to z and to constants

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hopmix.arguments import choice, generator, size
+from hopmix.arguments import check_batch, choice, generator, size
 from hopmix.mixers import ParallelMixerBlock
 from hopmix.training.loop import train
 
@@ -59,10 +59,13 @@ class TiedMixer(torch.nn.Module):
 
     def block(self, depth: int) -> ParallelMixerBlock:
         """The block at that depth, counted from 0."""
+        if (depth := size("depth", depth, least=0)) >= self.depth:
+            raise ValueError(f"depth must be from 0 to {self.depth - 1}, got {depth}")
         return self.blocks[depth % len(self.blocks)]
 
     def states(self, patches: Tensor) -> list[Tensor]:
         """The state before each block and after the last: depth + 1 tensors (batch, tokens, channels)."""
+        check_batch("patches", patches, (self.blocks[0].tokens, self.embed.shape[1]), self.embed)
         visited = [F.linear(patches, self.embed)]
         for depth in range(self.depth):
             visited.append(self.block(depth)(visited[-1]))
