@@ -19,11 +19,12 @@ _NAMES = {
     "descent": ("descent_bound", "largest_safe_step", "block_memory"),
     "asymmetry": ("mixer_ensemble", "predict", "classify"),
     "attention": ("modern_hopfield", "dense_memory", "retrieval_bound"),
+    "examples": ("example_memory", "one_step_overlap"),
     "denoiser": ("denoiser_memory", "Denoiser"),
     "boltzmann": ("AttentionalBoltzmannMachine", "GaussianBernoulliRBM", "DenseBoltzmannMachine"),
 }
 _HOME = {name: f"hopmix.memory.{package}" for package, names in _NAMES.items() for name in names}
-_SUBPACKAGES = ("lagrangian", "hierarchical", "hopfield_mixer", "descent", "asymmetry", "attention", "denoiser", "boltzmann", "plots")
+_SUBPACKAGES = ("lagrangian", "hierarchical", "hopfield_mixer", "descent", "asymmetry", "attention", "examples", "denoiser", "boltzmann", "plots")
 
 __all__ = [*_HOME, *_SUBPACKAGES]
 
