@@ -265,6 +265,8 @@ def good():
 @pytest.mark.parametrize(
     "call, error, words",
     [
+        (lambda m, x: solve("m", x, [0, 1]), TypeError, "memory must be a HierarchicalMemory, got str"),
+        (lambda m, x: lagging_velocity(None, x, {}), TypeError, "memory must be a HierarchicalMemory, got NoneType"),
         (lambda m, x: solve(m, x, 1.0), TypeError, "times must be a sequence of real numbers, got 1.0"),
         (lambda m, x: solve(m, x, "01"), TypeError, "times must be a sequence of real numbers, got '01'"),
         (lambda m, x: solve(m, x, [0, None]), TypeError, "each of times must be a real number, got None"),

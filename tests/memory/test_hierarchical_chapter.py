@@ -112,6 +112,18 @@ def test_figures_show_the_result(result, name):
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
+def test_states_come_to_rest_along_null_directions_too():
+    """Softmax and LayerNorm do not see constants, which cost no energy: the leak removes them, and the limit is a fixed point."""
+    kinds = {"a": "layer_norm", "b": "softmax", "c": "tanh"}
+    memory = examples.random_memory({"a": 5, "b": 4, "c": 3}, kinds, {"b": 0.5}, [("a", "b"), ("b", "c"), ("c", "a")], symmetric=True, gain=0.8, seed=1)
+    start = {name: x + 7 for name, x in memory.random_state(batch=4, seed=2).items()}  # far out along the constants
+    _, states = memory.flow(start, 120.0, 360)
+    end = {name: x[-1] for name, x in states.items()}
+    assert all(v.abs().max() < 1e-10 for v in memory.velocity(end).values())
+    for name in ("a", "b"):
+        assert end[name].mean(1).abs().max() < 4 and end[name].std(1).min() > 1e-2
+
+
 @pytest.mark.parametrize("name", ["landscapes", "guarantees"])
 def test_figures_of_small_memories(name):
     picture = getattr(figures, name)()
@@ -129,6 +141,9 @@ def test_figures_of_small_memories(name):
         (lambda: examples.rotor(0.1, -1.0), ValueError, "gain must be positive and finite, got -1.0"),
         (lambda: examples.rotor(math.nan), ValueError, "angle must be finite, got nan"),
         (lambda: examples.slow_gelu(0), ValueError, "time_constant must be positive and finite, got 0"),
+        (lambda: examples.random_memory({"a": 1, "b": 1}, {"a": "relu"}, {}, [("a", "b")]), ValueError, "kinds must name the layers of sizes, a, b, got a"),
+        (lambda: examples.random_memory({"a": 1}, {"a": "relu"}, {}, [("a", "c")]), ValueError, "pairs names c; the layers of sizes are a"),
+        (lambda: examples.random_memory({"a": 1}, {"a": "relu"}, {"b": 2.0}, []), ValueError, "time_constants names b; the layers of sizes are a"),
         (lambda: examples.random_memory({"a": 0, "b": 1}, {"a": "relu", "b": "relu"}, {}, [("a", "b")]), ValueError, "shape of layer 'a' must be one or more positive integers"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hopmix.memory import Dense, HierarchicalMemory, Layer, Synapse, three_layer_memory
-from hopmix.memory.hierarchical import NotConverged, fixed_point
+from hopmix.memory.hierarchical import NotConverged, Retrieval, fixed_point
 from hopmix.memory.hierarchical.fixed_point import flat, settle, unflat
 from hopmix.memory.lagrangian import Quadratic, Tanh
 
@@ -154,6 +154,7 @@ STATE = {"a": torch.ones(1, 1, dtype=torch.float64), "b": torch.ones(1, 1, dtype
         ({"clamp": STATE["a"]}, TypeError, "clamp must be a dict from layer names to tensors, got Tensor"),
         ({"clamp": {"a": torch.ones(1, 2, dtype=torch.float64)}}, ValueError, r"state of layer 'a' must have shape \(batch, 1\)"),
         ({"drive": {"a": torch.ones(2, 1, dtype=torch.float64)}}, ValueError, r"drive of layer 'a' must have its shape \(1, 1\), got \(2, 1\)"),
+        ({"drive": {"a": torch.ones(1, 1)}}, TypeError, "drive of layer 'a' must have its state's dtype and device, torch.float64 on cpu, got torch.float32 on cpu"),
         ({"drive": {"a": STATE["a"] * float("nan")}}, ValueError, "drive of layer 'a' has entries that are not finite"),
         ({"drive": {"a": STATE["a"]}, "clamp": {"a": STATE["a"]}}, ValueError, "drive has the layers a, which clamp holds"),
     ],
@@ -167,3 +168,9 @@ def test_errors(options, error, words):
 def test_states_that_are_none(state, error, words):
     with pytest.raises(error, match=words):
         fixed_point(rotor(), state)
+
+
+@pytest.mark.parametrize("call", [lambda: fixed_point(3, STATE), lambda: Retrieval(None)])
+def test_memories_that_are_none(call):
+    with pytest.raises(TypeError, match="memory must be a HierarchicalMemory, got (int|NoneType)"):
+        call()

@@ -104,6 +104,9 @@ def test_measured_asymmetries():
         (lambda: gain_in_synapses(three_layer_memory(**SMALL), 2.0), TypeError, "gain must be a torch.Tensor, got float"),
         (lambda: serial_step(three_layer_memory(**SMALL), torch.ones(1, 3, 4).double(), first="both"), ValueError, "first must be one of token, channel"),
         (lambda: serial_step(three_layer_memory(**SMALL), torch.ones(1, 3, 4).double(), "1"), TypeError, "step_size must be a real number, got '1'"),
+        (lambda: serial_step(three_layer_memory(**SMALL), torch.full((1, 3, 4), torch.nan).double()), ValueError, "x has entries that are not finite"),
+        (lambda: split_tokens([1.0]), TypeError, "x must be a torch.Tensor, got list"),
+        (lambda: split_tokens(torch.ones(3)), ValueError, r"x must have shape \(batch, tokens, channels\), got \(3,\)"),
         (lambda: serial_step(three_layer_memory(**SMALL), torch.ones(1, 3, 5).double()), ValueError, r"must have shape \(batch, 3, 4\)"),
     ],
 )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hopmix.arguments import choice, number
 from hopmix.memory.hierarchical.errors import NotConverged
-from hopmix.memory.hierarchical.memory import HierarchicalMemory
+from hopmix.memory.hierarchical.memory import HierarchicalMemory, check_memory
 from hopmix.memory.hierarchical.state import State, pack
 
 METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF")
@@ -38,13 +38,14 @@ def solve(
 
     Raises
     ------
-    TypeError, ValueError : a state that the memory refuses, times that do not increase, an unknown method, tolerances that are not positive.
+    TypeError, ValueError : no HierarchicalMemory, a state that it refuses, times that do not increase, an unknown method, tolerances that are not positive.
     NotConverged : the solver gave up, as it does where the flow leaves the finite numbers. ``residual`` is the time that was left,
         ``iterations`` the number of velocities evaluated.
     """
     from scipy.integrate import solve_ivp  # slow to import, and memories do without
     from scipy.sparse import block_diag
 
+    check_memory(memory)
     times = _times(times)
     method = choice("method", method, METHODS)
     rtol, atol = number("rtol", rtol, "positive"), number("atol", atol, "positive")

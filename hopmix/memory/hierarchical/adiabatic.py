@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hopmix.arguments import number
-from hopmix.memory.hierarchical.memory import HierarchicalMemory
+from hopmix.memory.hierarchical.memory import HierarchicalMemory, check_memory
 from hopmix.memory.hierarchical.state import State, pack
 
 
@@ -22,9 +22,10 @@ def lagging_velocity(memory: HierarchicalMemory, state: State, time_constants: M
 
     Raises
     ------
-    TypeError, ValueError : a state that the memory refuses, a name that is no adiabatic layer, a time constant that is not finite or
+    TypeError, ValueError : no HierarchicalMemory, a state that it refuses, a name that is no adiabatic layer, a time constant that is not finite or
         is negative.
     """
+    check_memory(memory)
     if not isinstance(time_constants, Mapping):
         raise TypeError(f"time_constants must be a dict from layer names to numbers, got {time_constants!r}")
     fast = [layer.name for layer in memory.layers if layer.adiabatic]

@@ -71,10 +71,16 @@ def random_memory(
 ) -> HierarchicalMemory:
     """Layers of these sizes, kinds of Lagrangian and time constants, each pair joined by normal weights of variance gain^2 / source size.
 
-    Drawn in float64 on the CPU: one seed is one memory on every device. Raises as the parts do.
+    Drawn in float64 on the CPU: one seed is one memory on every device. Time constants that are not given are 1.
+
+    Raises TypeError and ValueError : names that ``sizes`` lacks or ``kinds`` does not cover, and as the parts do.
     """
     stream, gain = generator(seed), number("gain", gain)
-
+    if set(kinds) != set(sizes):
+        raise ValueError(f"kinds must name the layers of sizes, {', '.join(sizes)}, got {', '.join(kinds) or 'none'}")
+    for named, names in (("time_constants", time_constants), ("pairs", [end for ends in pairs for end in ends])):
+        if unknown := [str(name) for name in names if name not in sizes]:
+            raise ValueError(f"{named} names {', '.join(unknown)}; the layers of sizes are {', '.join(sizes)}")
     layers = [Layer(name, (sizes[name],), lagrangian(kinds[name]), time_constants.get(name, 1.0)) for name in sizes]
 
     def dense(source: str, target: str) -> Dense:

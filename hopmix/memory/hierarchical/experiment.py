@@ -109,18 +109,16 @@ def _first_order(fast: HierarchicalMemory, start: dict[str, Tensor], time: float
     return (ahead - behind) / (2 * shift)
 
 
-class Counter:
-    """A memory as ``solve`` sees it, which counts how many velocities of one sample it is asked for."""
+class Counter(HierarchicalMemory):
+    """The memory of the same layers and synapses, which counts how many velocities of one sample it is asked for."""
 
     def __init__(self, memory: HierarchicalMemory):
-        self._memory, self.evaluations = memory, 0
-
-    def _unpack(self, state):
-        return self._memory._unpack(state)
+        super().__init__(memory.layers, memory.synapses)
+        self.evaluations = 0
 
     def velocity(self, state, leak: bool = True):
         self.evaluations += len(state if isinstance(state, Tensor) else next(iter(state.values())))
-        return self._memory.velocity(state, leak)
+        return super().velocity(state, leak)
 
 
 def costs(config: Config, seed: int) -> dict:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hopmix.arguments import check_finite, number, size
 from hopmix.memory.hierarchical.errors import NotConverged
+from hopmix.memory.hierarchical.memory import HierarchicalMemory, check_memory
 from hopmix.memory.hierarchical.state import State, pack
-
-if TYPE_CHECKING:
-    from hopmix.memory.hierarchical.memory import HierarchicalMemory
 
 Values = dict[str, Tensor]
 # Earlier steps are combined only so near to rest, where the dynamics is almost linear. With 1e-2 instead, some flows that pass a saddle stop there.
@@ -27,6 +24,7 @@ class Pull:
     """
 
     def __init__(self, memory: HierarchicalMemory, clamp: Mapping[str, Tensor] | None = None, drive: Mapping[str, Tensor] | None = None):
+        check_memory(memory)
         taus = {layer.name: layer.time_constant for layer in memory.dynamic_layers}
         self.clamp, self.drive = _by_layer("clamp", clamp, taus), _by_layer("drive", drive, taus)
         self.free = tuple(name for name in taus if name not in self.clamp)
@@ -44,8 +42,13 @@ class Pull:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a dict with the layers {', '.join((*self.free, *self.clamp))}, got {type(state).__name__}")
         for name, given in self.drive.items():
-            if name in state and given.shape != state[name].shape:
-                raise ValueError(f"drive of layer {name!r} must have its shape {tuple(state[name].shape)}, got {tuple(given.shape)}")
+            found = state.get(name)
+            if not isinstance(found, Tensor):
+                continue  # the memory refuses it below
+            if (given.dtype, given.device) != (found.dtype, found.device):
+                raise TypeError(f"drive of layer {name!r} must have its state's dtype and device, {found.dtype} on {found.device}, got {given.dtype} on {given.device}")
+            if given.shape != found.shape:
+                raise ValueError(f"drive of layer {name!r} must have its shape {tuple(found.shape)}, got {tuple(given.shape)}")
         with torch.no_grad():
             self._memory.velocity({**state, **self.clamp})  # refuses what is no state
         return {name: state[name] for name in self.free}

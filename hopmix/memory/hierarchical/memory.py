@@ -229,6 +229,12 @@ def _keep_freed_memory() -> None:
     torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
 
+def check_memory(memory: object) -> None:
+    """TypeError where it is no HierarchicalMemory."""
+    if not isinstance(memory, HierarchicalMemory):
+        raise TypeError(f"memory must be a HierarchicalMemory, got {type(memory).__name__}")
+
+
 def _step_sizes(step_sizes: Sequence[float] | Tensor) -> list[float]:
     if not isinstance(step_sizes, Iterable) or isinstance(step_sizes, str) or getattr(step_sizes, "ndim", 1) != 1:
         raise TypeError(f"step_sizes must be a sequence of real numbers, got {step_sizes!r}")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hopmix.arguments import choice, number, size
 from hopmix.memory.hierarchical.fixed_point import Pull, Values, flat, rest_of, settings, settle, tolerance_for, unflat
+from hopmix.memory.hierarchical.memory import HierarchicalMemory, check_memory
 from hopmix.memory.hierarchical.state import State, all_finite
-
-if TYPE_CHECKING:
-    from hopmix.memory.hierarchical.memory import HierarchicalMemory
 
 
 class Retrieval(torch.nn.Module):
@@ -60,6 +57,7 @@ class Retrieval(torch.nn.Module):
         acceleration: int = 8,
     ):
         super().__init__()
+        check_memory(memory)
         self.memory = memory
         self.steps, self.step_size = size("steps", steps), number("step_size", step_size, "positive")
         self.differentiate = choice("differentiate", differentiate, ("unrolled", "implicit"))

@@ -69,7 +69,7 @@ def _share_of_rises(scale: float) -> dict[str, float]:
     rises = {"found": 0, "corrected": 0}
     for seed in SEEDS:
         memory = _memory(seed, eps=0.0)
-        _, states = memory.flow(scale * _state(seed, batch=1), 1.0, 400)
+        _, states = memory.flow(scale * _state(seed, batch=1), 0.5, 200)
         states = states.flatten(0, 1)
         energy = memory.energy(states)
         extra = (states[0].numel() ** 0.5 - 1) * _centred_norm(states)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hopmix.arguments import choice, number
+from hopmix.arguments import check_finite, choice, number
 from hopmix.memory.hierarchical import Dense, HierarchicalMemory, Kronecker, Layer, Synapse
 from hopmix.memory.hopfield_mixer.compile import to_mixer_block
 from hopmix.memory.lagrangian import LayerNorm
@@ -41,7 +41,11 @@ def layer_per_token(memory: HierarchicalMemory) -> HierarchicalMemory:
 
 
 def split_tokens(x: Tensor) -> dict[str, Tensor]:
-    """(batch, tokens, channels) as the state of ``layer_per_token``: "token_i" -> (batch, 1, channels)."""
+    """(batch, tokens, channels) as the state of ``layer_per_token``: "token_i" -> (batch, 1, channels). Raises TypeError and ValueError for other x."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
+    if x.dim() != 3:
+        raise ValueError(f"x must have shape (batch, tokens, channels), got {tuple(x.shape)}")
     return {f"token_{i}": token for i, token in enumerate(x.split(1, dim=1))}
 
 
@@ -74,11 +78,15 @@ def serial_step(memory: HierarchicalMemory, x: Tensor, step_size: float = 1.0, f
     """One leakless step with the memory's branches one after the other, each with its own LayerNorm, as in the original Mixer.
 
     y = x + h T(g(x)), then y + h C(g(y)), with T the token branch and C the channel branch; with first="channel" the other way round.
-    Shape: (batch, tokens, channels) to the same. Raises as ``to_mixer_block`` and the block do. Source: tolstikhin2021mlp (the order).
+    Shape: (batch, tokens, channels) to the same. Source: tolstikhin2021mlp (the order).
+    Raises as ``to_mixer_block`` and the block do, and ValueError for an x that is not finite.
     """
     block, h = to_mixer_block(memory), number("step_size", step_size)
     branches = (block.token_mixing, block.channel_mixing)
-    for branch in branches if choice("first", first, ("token", "channel")) == "token" else branches[::-1]:
+    first = choice("first", first, ("token", "channel"))
+    if isinstance(x, Tensor):
+        check_finite("x", x)
+    for branch in branches if first == "token" else branches[::-1]:
         x = x + h * branch(block.normalise(x))
     return x
 
