@@ -71,6 +71,12 @@ def test_the_dominant_overlap_maximises(kappa):
     assert sphere_capacity(kappa) == pytest.approx(kappa + best.fun, abs=1e-10)
 
 
+def test_the_sphere_capacity_keeps_its_digits_at_both_ends():
+    assert sphere_capacity(1e12) == pytest.approx((1 + math.log(1e12)) / 2, rel=1e-11)
+    assert sphere_capacity(1e200) == pytest.approx((1 + math.log(1e200)) / 2, rel=1e-13)
+    assert sphere_capacity(1e-9) == pytest.approx(1e-9, rel=1e-8)
+
+
 def test_sphere_patterns_by_quadrature():
     neurons, kappa = 11, 0.8
 
@@ -114,6 +120,10 @@ def test_reading_off_is_exact_for_normal_noise():
         (lambda: one_step_error(10, 1, 2), "patterns must be 2 or more, got 1"),
         (lambda: one_step_error(10, 5, 2, "guess"), "method must be one of exact, gaussian, asymptotic; got 'guess'"),
         (lambda: one_step_error(10, 50, None), "patterns must be 200 or more for the exact law of the exponential energy, got 50"),
+        (lambda: one_step_error(500, 1e6, None), "patterns: 1e\\+06 at 500 neurons err too rarely for the exact law"),
+        (lambda: one_step_error(2000, 1e6, 200), r"degree: the square of 2000\*\*200 is more than float64 holds; allowed here: at most 44"),
+        (lambda: critical_patterns(1001, None), "neurons must be at most 1000 for the exponential energy"),
+        (lambda: sphere_patterns(3000, 2.0), r"neurons: 3000 of them at kappa 2 hold about exp\(2726\) patterns"),
         (lambda: critical_patterns(10, 2, 0.5), "error must be below 0.5, got 0.5"),
         (lambda: critical_patterns(4, 2, 1e-6), "neurons: with 4 of them, 2 patterns are too many already"),
         (lambda: sphere_capacity(0.0), "kappa must be positive and finite, got 0.0"),

@@ -75,8 +75,11 @@ def test_figures_show_the_result(result, name):
 
 def test_pictures_of_images_and_of_the_plane(result):
     strips = figures.reconstructions(result)
-    assert [ax.get_ylabel() for ax in strips.axes][:2] == ["digit", "seen"]
-    assert np.isnan(strips.axes[1].images[0].get_array().filled(np.nan)[5, :8]).all()
+    shown = result.config["shown"]
+    assert [ax.get_ylabel() for ax in strips.axes[::shown]] == ["digit", "seen", "mean image", "5 units", "30 units", "samples", "their means"]
+    whole, seen = (strips.axes[row * shown + 2].images[0].get_array() for row in (0, 1))
+    assert np.array_equal(whole[:4], seen[:4]) and np.isnan(seen.filled(np.nan)[4:]).all()
+    assert np.array_equal(whole.flatten(), result.trials[0]["image_true"][2])
     for picture in (strips, figures.landscape()):
         assert picture._repr_png_().startswith(b"\x89PNG")
 

@@ -174,7 +174,17 @@ def test_gibbs_chains_are_reproducible_spins():
         (lambda: DenseBoltzmannMachine(torch.ones(3)), TypeError, "patterns must be a floating-point tensor"),
         (lambda: DenseBoltzmannMachine(torch.full((1, 2), torch.inf)), ValueError, "patterns has entries that are not finite"),
         (lambda: DenseBoltzmannMachine(torch.ones(1, 17)).states(), ValueError, r"spins: 17 have 2\*\*17 states"),
+        (lambda: DenseBoltzmannMachine(torch.ones(1, 3)).spin_means(torch.ones(2, 3)), ValueError, r"h must have shape \(batch, 1\), got \(2, 3\)"),
         (lambda: score_at(random_machine(0), normal(0, 1, 2), 0.0), ValueError, "noise must be positive"),
+        (lambda: score_at(None, normal(0, 1, 2), 1.0), TypeError, "machine must be an AttentionalBoltzmannMachine, got NoneType"),
+        (lambda: denoising_loss(random_machine(0), normal(0, 1, 3), normal(0, 1, 2), 1.0), ValueError, r"clean must have shape \(batch, 2\)"),
+        (lambda: smoothed_score(normal(0, 4, 2), normal(0, 1, 3), 1.0), ValueError, r"v must have shape \(batch, 2\)"),
+        (lambda: smoothed_score([1.0], normal(0, 1, 3), 1.0), TypeError, "data must be a floating-point tensor"),
+        (lambda: GaussianBernoulliRBM(None), TypeError, "machine must be an AttentionalBoltzmannMachine, got NoneType"),
+        (lambda: GaussianBernoulliRBM(random_machine(0)).update(normal(0, 1, 3)), ValueError, r"v must have shape \(batch, 2\)"),
+        (lambda: GaussianBernoulliRBM(random_machine(0)).energy(normal(0, 1, 2), normal(0, 1, 2)), ValueError, r"h must have shape \(batch, 3\)"),
+        (lambda: as_memory(3), TypeError, "machine must be an AttentionalBoltzmannMachine, got int"),
+        (lambda: joint_energy(random_machine(0), normal(0, 1, 2), normal(0, 1, 2)), ValueError, r"h must have shape \(batch, 3\)"),
     ],
 )
 def test_errors_name_the_argument(call, error, words):

@@ -119,6 +119,19 @@ def test_the_strip_shows_the_images_on_one_scale():
     assert limited.axes[0].images[0].get_clim() == (0, 1) and limited._repr_png_().startswith(b"\x89PNG")
 
 
+def test_missing_pixels_are_blue_and_outside_the_scale():
+    images = draw(5, 1, 2, 4, 4)
+    images[0, 1, 2:] = float("nan")
+    picture = retrieval_strip(images, rows=("half",))
+    whole, half = (ax.images[0] for ax in picture.axes)
+    assert half.get_clim() == whole.get_clim() == (float(images.nan_to_num(0).min()), float(images.nan_to_num(0).max()))
+    red, green, blue, _ = half.to_rgba(half.get_array())[2:].reshape(-1, 4).T
+    assert (blue > red + 0.2).all() and (blue > green).all()
+    seen = np.concatenate([whole.to_rgba(whole.get_array()).reshape(-1, 4), half.to_rgba(half.get_array())[:2].reshape(-1, 4)])
+    assert np.ptp(seen[:, :3], axis=1).max() == 0  # what is known is grey
+    assert picture._repr_png_().startswith(b"\x89PNG")
+
+
 ONE, TWO = torch.eye(2, dtype=torch.float64)
 
 
@@ -146,7 +159,10 @@ ONE, TWO = torch.eye(2, dtype=torch.float64)
         (lambda: trajectories(figure()[1][0, 0], ONE), ValueError, r"coordinates must be \(steps \+ 1, batch, 2\), got shape \(2,\)"),
         (lambda: retrieval_strip(ONE), ValueError, r"images must be \(samples, steps, height, width\), got shape \(2,\)"),
         (lambda: retrieval_strip(torch.ones(1, 2, 3, 3), titles=("a",)), ValueError, "titles must be 2 words or none, got 1"),
-        (lambda: retrieval_strip(torch.full((1, 1, 2, 2), float("nan"))), ValueError, "images has entries that are not finite"),
+        (lambda: retrieval_strip(torch.full((1, 1, 2, 2), float("nan"))), ValueError, "images must be finite, or NaN for a missing pixel"),
+        (lambda: retrieval_strip(torch.full((1, 1, 2, 2), float("inf"))), ValueError, "images must be finite, or NaN for a missing pixel"),
+        (lambda: retrieval_strip(torch.ones(1, 1, 2, 2), limits=(1, 0)), ValueError, r"limits must be \(black, white\) with black < white, got \(1, 0\)"),
+        (lambda: retrieval_strip(torch.ones(1, 1, 2, 2), limits=3), ValueError, r"limits must be \(black, white\) with black < white, got 3"),
     ],
 )
 def test_errors(call, error, words):

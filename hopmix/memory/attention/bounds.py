@@ -38,10 +38,14 @@ def retrieval_bound(patterns: Tensor, inverse_temperature: float, distance: floa
     """
     gap, reach = separation(patterns), spread(patterns)
     beta = number("inverse_temperature", inverse_temperature, "positive")
+    if not isinstance(pairs, bool):
+        raise TypeError(f"pairs must be True or False, got {pairs!r}")
     if not isinstance(distance, Tensor):
         distance = number("distance", distance, "zero")
     elif not bool((distance >= 0).all()):
         raise ValueError("distance must be not negative, in every entry")
+    elif distance.dim() and distance.shape[-1] not in (1, len(patterns)):
+        raise ValueError(f"distance must broadcast with ({len(patterns)},), one for each pattern, got shape {tuple(distance.shape)}")
     if not pairs:
         return reach * (len(patterns) - 1) * torch.exp(-beta * (gap - reach * distance))
     overlaps, apart = patterns @ patterns.mT, torch.cdist(patterns, patterns, compute_mode="donot_use_mm_for_euclid_dist")

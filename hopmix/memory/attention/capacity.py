@@ -16,6 +16,8 @@ _METHODS = ("exact", "gaussian", "asymptotic")
 # From so many patterns on only the peak of the characteristic function at the origin counts: elsewhere its power vanishes.
 _MANY = 200
 _CHUNK = 512
+_MOST_EXPONENTIAL = 1000
+_MOST_TERMS = 10**8  # sines in one integral: some seconds
 
 
 def crosstalk(neurons: int, degree: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -29,9 +31,13 @@ def crosstalk(neurons: int, degree: int | None) -> tuple[np.ndarray, np.ndarray]
     agreeing = np.arange(others + 1)
     overlap = (2 * agreeing - others).astype(np.float64)
     if degree is None:
+        if neurons > _MOST_EXPONENTIAL:
+            raise ValueError(f"neurons must be at most {_MOST_EXPONENTIAL} for the exponential energy, whose numbers float64 does not hold beyond, got {neurons}")
         values = np.exp(overlap + 1 - neurons) - np.exp(overlap - 1 - neurons)
     else:
         degree = size("degree", degree, least=2)
+        if others and degree * math.log(neurons) > 340:
+            raise ValueError(f"degree: the square of {neurons}**{degree} is more than float64 holds; allowed here: at most {int(340 / math.log(neurons))}")
         values = (overlap + 1) ** degree - (overlap - 1) ** degree
     return values, binom.pmf(agreeing, others, 0.5)
 
@@ -44,7 +50,8 @@ def one_step_error(neurons: int, patterns: float, degree: int | None, method: st
         patterns and degree n, for the exponential energy Q(sqrt((e^2 / cosh 2)^(N-1) / K)): krotov2016dense, derived on the page.
     patterns : their number, at least 2; between whole numbers the law is interpolated. For the exponential energy "exact" begins at 200.
 
-    Raises ValueError for another method, fewer patterns, or what is no size.
+    Raises ValueError for another method, fewer patterns, what is no size, and where errors are so rare that the exact law's integral takes
+    more than 10**8 terms.
     """
     choice("method", method, _METHODS)
     values, weights = crosstalk(neurons, degree)
@@ -58,7 +65,7 @@ def one_step_error(neurons: int, patterns: float, degree: int | None, method: st
     if method == "gaussian":
         return float(ndtr(-values[-1] / math.sqrt((count - 1) * float(weights @ values**2))))
     if degree is None:
-        return float(ndtr(-math.sqrt(math.exp((neurons - 1) * (2 - math.log(math.cosh(2)))) / count)))
+        return float(ndtr(-math.exp(((neurons - 1) * (2 - math.log(math.cosh(2))) - math.log(count)) / 2)))
     return float(ndtr(-math.sqrt(neurons ** (degree - 1) / (count * factorial2(2 * degree - 3)))))
 
 
@@ -74,9 +81,11 @@ def _exact_error(values: np.ndarray, weights: np.ndarray, count: float, lattice:
         span = math.gcd(*(value - whole[0] for value in whole), 2 * whole[0])
         odd = whole[0] % span != 0 and round(count) % 2 == 1
         points = math.ceil(math.pi / span / step)
+        _check_cost(points * len(values) if count < _MANY else 0, count, len(values))
         step, end = math.pi / span / points, points
     integral, first = 0.0, 0
     while first < end:
+        _check_cost(first * len(values), count, len(values))
         t = (np.arange(first, min(first + _CHUNK, end)) + 0.5) * step
         # 1 - phi, without cancellation where the number of patterns is astronomic.
         defect = 2 * np.sin(np.multiply.outer(t, values) / 2) ** 2 @ weights
@@ -89,7 +98,12 @@ def _exact_error(values: np.ndarray, weights: np.ndarray, count: float, lattice:
         first += _CHUNK
         if count >= _MANY and modulus.max() < 1e-17:
             break
-    return 0.5 - integral / math.pi
+    return max(0.5 - integral / math.pi, 0.0)
+
+
+def _check_cost(terms: int, count: float, neurons: int) -> None:
+    if terms > _MOST_TERMS:
+        raise ValueError(f"patterns: {count:g} at {neurons} neurons err too rarely for the exact law, whose integral takes more than {_MOST_TERMS} terms; use method 'gaussian'")
 
 
 def enumerated_error(neurons: int, patterns: int, degree: int) -> float:
@@ -139,13 +153,14 @@ def critical_patterns(neurons: int, degree: int | None, error: float = 0.01, met
 def dominant_overlap(kappa: float) -> float:
     """t_*: the overlap at which random patterns on the sphere contribute most; kappa = beta M^2 / N > 0, derived on the page."""
     kappa = number("kappa", kappa, "positive")
-    return 2 * kappa / (math.sqrt(1 + 4 * kappa**2) + 1)
+    return 2 * kappa / (math.hypot(1, 2 * kappa) + 1)
 
 
 def sphere_capacity(kappa: float) -> float:
     """alpha_c in K = exp(alpha_c N): kappa (1 - t_*) - log(1 - t_*^2) / 2, derived on the page; kappa as above."""
     t = dominant_overlap(kappa)
-    return t / (1 + t) - math.log1p(-t * t) / 2
+    # 1 - t^2 = t / kappa, which loses no digits where t is close to 1.
+    return t / (1 + t) + (math.log(kappa / t) if t > 0.5 else -math.log1p(-t * t)) / 2
 
 
 def sphere_patterns(neurons: int, kappa: float, method: str = "exact") -> float:
@@ -153,9 +168,11 @@ def sphere_patterns(neurons: int, kappa: float, method: str = "exact") -> float:
 
     method : "exact" is the mean first passage of the sum of the others' weights with its overshoot, s/m + v/(2 m^2) (m, v: mean and
         mean square of one weight, by Bessel functions); "asymptotic" is sqrt(1 - t_*^4) exp(alpha_c N).
-    Raises ValueError for another method, fewer than 2 neurons, or kappa that is not positive.
+    Raises ValueError for another method, fewer than 2 neurons, kappa that is not positive, or a number that float64 does not hold.
     """
     neurons, kappa = size("neurons", neurons, least=2), number("kappa", kappa, "positive")
+    if (logarithm := sphere_capacity(kappa) * neurons) > 700:
+        raise ValueError(f"neurons: {neurons} of them at kappa {kappa:g} hold about exp({logarithm:.0f}) patterns, more than float64; use sphere_capacity")
     if choice("method", method, ("exact", "asymptotic")) == "asymptotic":
         return math.sqrt(1 - dominant_overlap(kappa) ** 4) * math.exp(sphere_capacity(kappa) * neurons)
     first, second = (_log_sphere_mean(neurons, factor * kappa * neurons) for factor in (1, 2))

@@ -61,7 +61,7 @@ def energy_is_log_sum_exp() -> Evidence:
 
 
 @claim(
-    statement=r"With a spherical visible layer and hidden neurons that do not compete it is $-\sum_\mu\Phi(\xi_\mu\cdot x/|x|)$, and it falls along the flow.",
+    statement=r"With a spherical visible layer and hidden neurons that do not compete the energy is $-\sum_\mu\Phi(\xi_\mu\cdot x/|x|)$, and it never rises along the flow.",
     source="krotov2021large", kind="identity",
 )
 def spherical_dense_energy() -> Evidence:
@@ -72,8 +72,9 @@ def spherical_dense_energy() -> Evidence:
         expected = -((x / x.norm(dim=1, keepdim=True)) @ keys.mT).pow(4).sum(1) / 4
         _, states = memory.flow(x, 0.1, 40)
         energies = memory.energy(states.flatten(0, 1)).reshape(41, -1)
-        worst, rise = max(worst, relative(energies[0], expected)), max(rise, float(energies.diff(dim=0).max()))
-    return Evidence.at_most("largest relative difference", worst, 1e-13, seeds=SEEDS, detail=f"largest change of the energy between two points of a flow: {rise:.1e}")
+        worst, rise = max(worst, relative(energies[0], expected)), max(rise, float((energies.diff(dim=0) / energies[0].abs()).max()))
+    detail = f"largest relative change of the energy between two points of a flow: {rise:.1e}"
+    return Evidence.at_most("largest relative difference of the energy, and rise along the flow", max(worst, rise), 1e-13, seeds=SEEDS, detail=detail)
 
 
 @claim(
@@ -122,7 +123,9 @@ def rate_with_values() -> Evidence:
         rate = memory.energy_rate(x)
         worst = max(worst, relative(rate, (gradient * velocity).sum(1)))
         rising, count = rising + int((rate > 0).sum()), count + len(rate)
-    return Evidence.at_most("largest relative difference to autograd", worst, 1e-12, seeds=SEEDS, detail=f"the energy rises in {rising} of {count} random states")
+    both_signs = 0 < rising < count
+    what = "largest relative difference to autograd; infinite if the rate has one sign alone"
+    return Evidence.at_most(what, worst if both_signs else math.inf, 1e-12, seeds=SEEDS, detail=f"the energy rises in {rising} of {count} random states")
 
 
 @claim(
@@ -149,7 +152,7 @@ def _instances(seed: int):
 
 
 @claim(
-    statement=r"After one step from $x$ the distance to a pattern keeps the bound of the theorem.",
+    statement=r"After one step from $x$ the distance to a pattern keeps both bounds of the theorem, the sum over pairs and the worst pair.",
     source="ramsauer2021hopfield; this book", kind="theorem",
 )
 def retrieval_bound_holds() -> Evidence:
@@ -162,7 +165,8 @@ def retrieval_bound_holds() -> Evidence:
             worst = max(worst, float((error / (retrieval_bound(keys, beta, distance) + rounding)).max()))
             sharp = max(sharp, float((error / (retrieval_bound(keys, beta, distance, pairs=True) + rounding)).max()))
             count += x.shape[0] * x.shape[1]
-    return Evidence.at_most("largest error over bound", worst, 1 + 1e-9, seeds=SEEDS, detail=f"{count} states; with the sum over pairs {sharp:.3f}")
+    detail = f"{count} states; sum over pairs {sharp:.3f}, worst pair {worst:.3f}"
+    return Evidence.at_most("largest error over bound", max(worst, sharp), 1 + 1e-9, seeds=SEEDS, detail=detail)
 
 
 @claim(
@@ -193,14 +197,17 @@ def guaranteed_fixed_points() -> Evidence:
             if not bool(safe.any()):
                 continue
             radius, bound = 1 / (beta * spread(keys)[safe]), math.e * retrieval_bound(keys, beta)[safe]
-            start = keys[safe][:, None] + radius[:, None, None] * unit_vectors(10, 16, torch.Generator().manual_seed(seed))
+            # Half of the starts lie on the ball's surface, half inside.
+            depth = torch.tensor([1.0, 0.5], dtype=torch.float64).repeat(5)[:, None]
+            start = keys[safe][:, None] + radius[:, None, None] * depth * unit_vectors(10, 16, torch.Generator().manual_seed(seed))
             end = fixed_points(keys, beta, start.flatten(0, 1), tolerance=1e-13).reshape(start.shape)
             scatter = (end - end[:, :1]).norm(dim=2).amax(1) / keys.norm(dim=1).max()
             distance = (end - keys[safe][:, None]).norm(dim=2).amax(1)
             # Fixed points are found to rounding: that much is allowed beyond a bound that may be smaller.
             worst = max(worst, float((distance / (bound + 1e-11)).max()), float(scatter.max() / 1e-11))
             cases += len(bound)
-    return Evidence.at_most("largest distance of a fixed point over its bound, or scatter over 1e-11", worst, 1.0, seeds=SEEDS, detail=f"{cases} patterns, 10 starts each")
+    # Without a pattern that the theorem speaks of there is nothing to measure.
+    return Evidence.at_most("largest distance of a fixed point over its bound, or scatter over 1e-11", worst if cases else math.nan, 1.0, seeds=SEEDS, detail=f"{cases} patterns, 10 starts each")
 
 
 @claim(
@@ -284,27 +291,41 @@ def polynomial_capacity() -> Evidence:
 
 
 @claim(
-    statement=r"With the exponential energy it grows like $(e^2/\cosh2)^N$, $0.974$ bits per neuron, but not before hundreds of neurons: at 16 to 40 the slope is one bit.",
-    source="demircigil2017model; this book", kind="finding",
+    statement=r"With the exponential energy the number of patterns at a fixed error grows like $(e^2/\cosh2)^N$, $0.974$ bits per neuron, from hundreds of neurons on.",
+    source="demircigil2017model; this book", kind="theorem",
 )
 def exponential_capacity() -> Evidence:
-    def slope(low: int, high: int) -> float:
-        return math.log2(critical_patterns(high, None) / critical_patterns(low, None)) / (high - low)
-
     expected = (2 - math.log(math.cosh(2))) / math.log(2)
-    found = slope(320, 640)
-    detail = f"{expected:.4f} expected; {found:.4f} between 320 and 640 neurons, {slope(80, 160):.4f} between 80 and 160, {slope(16, 40):.4f} between 16 and 40"
+    found = _bits_per_neuron(320, 640)
+    detail = f"{expected:.4f} expected; {found:.4f} between 320 and 640 neurons, {_bits_per_neuron(80, 160):.4f} between 80 and 160"
     return Evidence.at_most("difference in bits per neuron, exact law between 320 and 640 neurons", abs(found - expected), 2e-3, detail=detail)
 
 
+def _bits_per_neuron(low: int, high: int) -> float:
+    return math.log2(critical_patterns(high, None) / critical_patterns(low, None)) / (high - low)
+
+
 @claim(
-    statement=r"At finite $N$ it is $\sqrt{1-t_*^4}\,e^{\alpha_cN}$ up to $O(1/N)$.",
+    statement="At the sizes of a simulation the exponential energy gains one bit per neuron, nearer than to the asymptotic $0.974$.",
+    source="this book", kind="finding",
+)
+def one_bit_at_first() -> Evidence:
+    found, middle = _bits_per_neuron(16, 40), (1 + (2 - math.log(math.cosh(2))) / math.log(2)) / 2
+    return Evidence.between("bits per neuron, exact law between 16 and 40 neurons", found, middle, 2 - middle)
+
+
+@claim(
+    statement=r"Attention on the sphere holds $\sqrt{1-t_*^4}\,e^{\alpha_cN}$ patterns, up to a factor $1+O(1/N)$.",
     source="this book", kind="theorem",
 )
 def sphere_prefactor() -> Evidence:
-    sizes = (100, 200, 400)
-    worst = max(abs(math.log(sphere_patterns(n, kappa) / sphere_patterns(n, kappa, "asymptotic"))) * n for n in sizes for kappa in (0.5, 1.0, 2.0))
-    return Evidence.at_most("largest N times the difference of the logarithms, N from 100 to 400", worst, 1.0)
+    def difference(neurons: int, kappa: float) -> float:
+        return math.log(sphere_patterns(neurons, kappa) / sphere_patterns(neurons, kappa, "asymptotic"))
+
+    exponents = [math.log2(difference(n, kappa) / difference(2 * n, kappa)) for n in (50, 100, 200) for kappa in (0.5, 1.0, 2.0)]
+    detail = ", ".join(f"kappa {kappa:g}: N times the difference at 400 is {400 * difference(400, kappa):.3f}" for kappa in (0.5, 1.0, 2.0))
+    # The next term of the series changes an exponent a little: it has to be nearer to 1 than to 1/2 and 3/2.
+    return Evidence.between("exponent of 1/N with which the difference of the logarithms falls, N from 50 to 400, the one farthest from 1", max(exponents, key=lambda e: abs(e - 1)), 0.75, 1.25, detail=detail)
 
 
 @claim(

@@ -43,10 +43,12 @@ class DenseMemory:
 
     def energy(self, state: Tensor) -> Tensor:
         """E: (batch, neurons) gives (batch,)."""
+        self._check(state)
         return -sum(self.potential(state @ block.mT).sum(1) for block in self._blocks(state))
 
     def flip_cost(self, state: Tensor) -> Tensor:
-        """How much the energy rises when one neuron is flipped: (batch, neurons) of such states gives (batch, neurons)."""
+        """How much the energy rises when one neuron is flipped: (batch, neurons) of such states gives (batch, neurons). Raises as the class for what is no such states."""
+        self._check(state)
         even, odd = state.new_zeros(len(state), 1), torch.zeros_like(state)
         for block in self._blocks(state):
             overlap = state @ block.mT
@@ -60,8 +62,12 @@ class DenseMemory:
         """All neurons at once to the sign with the lower energy; ties keep it: (batch, neurons)."""
         return torch.where(self.flip_cost(state) < 0, -state, state)
 
-    def _blocks(self, state: Tensor):
+    def _check(self, state: Tensor) -> None:
         check_batch("state", state, (self.neurons,), self.patterns)
+        if not bool((state.abs() == 1).all()):
+            raise ValueError("state must have entries +1 and -1 alone")
+
+    def _blocks(self, state: Tensor):
         return self.patterns.split(max(1, _BLOCK // max(self.neurons, len(state))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hopmix.arguments import number, size
+from hopmix.arguments import check_batch, check_finite, number, size
 from hopmix.memory.attention.models import check_patterns
 from hopmix.memory.hierarchical.errors import NotConverged
 
@@ -42,7 +42,8 @@ def fixed_points(patterns: Tensor, inverse_temperature: float, start: Tensor, to
     NotConverged : ``most`` steps were not enough; with the last step's length.
     """
     check_patterns("patterns", patterns)
-    check_patterns("start", start)
+    check_batch("start", start, (patterns.shape[1],), patterns)
+    check_finite("start", start)
     beta = number("inverse_temperature", inverse_temperature, "positive")
     allowed = number("tolerance", tolerance, "positive") * float(patterns.norm(dim=1).amax())
     most = size("most", most)
@@ -61,13 +62,24 @@ def fixed_points(patterns: Tensor, inverse_temperature: float, start: Tensor, to
 
 
 def softmax_weights(patterns: Tensor, inverse_temperature: float, state: Tensor) -> Tensor:
-    """p: (batch, neurons) to (batch, patterns)."""
+    """p: (batch, neurons) to (batch, patterns). Raises TypeError and ValueError as ``fixed_points`` does."""
     check_patterns("patterns", patterns)
+    check_batch("state", state, (patterns.shape[1],), patterns)
+    check_finite("state", state)
     return torch.softmax(number("inverse_temperature", inverse_temperature, "positive") * state @ patterns.mT, 1)
 
 
 def effective_number(weights: Tensor) -> Tensor:
-    """How many patterns share the weight, exp of the entropy: (batch, patterns) to (batch,), between 1 and the number of patterns."""
+    """How many patterns share the weight, exp of the entropy: (batch, patterns) to (batch,), between 1 and the number of patterns.
+
+    Raises TypeError and ValueError for what is no floating-point (batch, patterns) of rows that are not negative and sum to one.
+    """
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        raise TypeError(f"weights must be a floating-point torch.Tensor (batch, patterns), got {getattr(weights, 'dtype', type(weights).__name__)}")
+    if weights.dim() != 2:
+        raise ValueError(f"weights must be (batch, patterns), got shape {tuple(weights.shape)}")
+    if not bool((weights >= 0).all() and ((weights.sum(1) - 1).abs() < 1e-4).all()):
+        raise ValueError("weights must not be negative and have sum 1 in every row")
     return torch.exp(torch.special.entr(weights).sum(1))
 
 

@@ -333,9 +333,10 @@ def winner_takes_all() -> Evidence:
 def digits_filled_in() -> Evidence:
     found = [fit_all(_TRAINING, seed, *digits(_TRAINING, seed), ("em",)) for seed in SEEDS]
     ratio = np.array([float(one["em_filled"][0] / one["mean_fill"]) for one in found])
-    zero = np.mean([float(one["zero_fill"] / one["mean_fill"]) for one in found])
-    detail = f"zeros: {zero:.2f} times the mean image's; half of the pixels missing, {_TRAINING.units[0]} units"
-    return Evidence.at_most("squared error over that of the mean image, test digits", ratio.mean(), 1.0, seeds=SEEDS, spread=float(ratio.std(ddof=1) / 4), detail=detail)
+    mean_to_zero = np.array([float(one["mean_fill"] / one["zero_fill"]) for one in found])
+    worst = max((ratio, mean_to_zero), key=np.mean)
+    detail = f"conditional mean over mean image {ratio.mean():.2f}, mean image over zeros {mean_to_zero.mean():.2f}; half of the pixels missing, {_TRAINING.units[0]} units"
+    return Evidence.at_most("larger of the two ratios of squared errors, test digits", worst.mean(), 1.0, seeds=SEEDS, spread=float(worst.std(ddof=1) / 4), detail=detail)
 
 
 _TRAINING = Config(seeds=16, units=(30,), gradient_units=(30,), em_steps=30, epochs=8)

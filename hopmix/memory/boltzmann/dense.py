@@ -43,6 +43,7 @@ class DenseBoltzmannMachine(torch.nn.Module):
 
     def energy(self, s: Tensor, h: Tensor) -> Tensor:
         """E(s, h): (batch, spins) and (batch, hidden) to (batch,)."""
+        self._check_hidden(h)
         return ((1 - 1 / self.order) * h**self.order - h ** (self.order - 1) * self.fields(s)).sum(1)
 
     def fields(self, s: Tensor) -> Tensor:
@@ -52,6 +53,7 @@ class DenseBoltzmannMachine(torch.nn.Module):
 
     def spin_means(self, h: Tensor) -> Tensor:
         """The conditional mean tanh(xi^T F'(h)) of the spins: (batch, hidden) to (batch, spins)."""
+        self._check_hidden(h)
         return torch.tanh(h ** (self.order - 1) @ self.patterns)
 
     def log_weight(self, s: Tensor) -> Tensor:
@@ -113,6 +115,9 @@ class DenseBoltzmannMachine(torch.nn.Module):
         for _ in range(size("sweeps", sweeps)):
             s = self.sample_spins(self.sample_hidden(s, stream), stream)
         return s
+
+    def _check_hidden(self, h: Tensor) -> None:
+        check_batch("h", h, (self.patterns.shape[0],), self.patterns)
 
     def _conditional(self, fields: Tensor) -> tuple[Tensor, Tensor]:
         """A grid of h, and the log density of h at each field up to its constant: (points,) and (fields, points)."""

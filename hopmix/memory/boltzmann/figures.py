@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -10,9 +9,10 @@ from matplotlib.figure import Figure
 from hopmix.experiment import Result
 from hopmix.memory.boltzmann.experiment import enumerated
 from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine
+from hopmix.memory import plots
+from hopmix.memory.plots.figures import retrieval_strip, trajectories
 from hopmix.plotting import COLOURS, PALETTE, figure, points, standard_error, styled
 
-_GREY = mpl.colormaps["gray_r"].with_extremes(bad=PALETTE["sky"])  # missing pixels are blue
 _METHODS = {
     "em": ("EM, random start", PALETTE["green"], "o"),
     "adamw": ("AdamW, from images", PALETTE["blue"], "s"),
@@ -27,17 +27,15 @@ def landscape() -> Figure:
     machine = AttentionalBoltzmannMachine.from_weights(weight, hidden_bias=-weight.square().sum(1) / 2).requires_grad_(False)
     fig, axes = figure(height=4.6)
     ax = axes[0, 0]
-    side = torch.linspace(-4.6, 4.6, 161, dtype=torch.float64)
-    grid = torch.cartesian_prod(side, side)
-    density = machine.log_likelihood(grid).exp().reshape(161, 161).mT
-    ax.contourf(side, side, density, levels=12, cmap="Blues")
+    axis = torch.eye(2, dtype=torch.float64)
+    density = plots.landscape(lambda v: machine.log_likelihood(v).exp(), 0 * axis[0], axis[0], axis[1], extent=4.6, size=161)
+    ax.contourf(density.plane.horizontal, density.plane.vertical, density.values, levels=12, cmap="Blues")
     ax.plot(*machine.sample(150, 1).T, ".", color=PALETTE["orange"], markersize=5, label="exact samples")
-    for start in ((-4.2, 3.6), (2.2, 3.8), (4.0, -3.0), (-4.2, -0.4), (0.4, -4.2), (0.35, 0.35), (-0.6, -0.1)):
-        path = [torch.tensor([start], dtype=torch.float64)]
-        for _ in range(12):
-            path.append(machine.update(path[-1]))
-        path = torch.cat(path)
-        ax.plot(*path.T, color="black", linewidth=1.4, marker="o", markersize=3.5, label="attention, step by step" if start == (-4.2, 3.6) else None)
+    starts = ((-4.2, 3.6), (2.2, 3.8), (4.0, -3.0), (-4.2, -0.4), (0.4, -4.2), (0.35, 0.35), (-0.6, -0.1))
+    path = [torch.tensor(starts, dtype=torch.float64)]
+    for _ in range(12):
+        path.append(machine.update(path[-1]))
+    trajectories(ax, torch.stack(path), colour="black")
     ax.plot(*machine.as_mixture().means.T, "*", color=PALETTE["red"], markersize=15, label=r"means $b+w_\mu$")
     ax.set(xlabel="$v_1$", ylabel="$v_2$", aspect="equal", xlim=(-4.6, 4.6), ylim=(-4.6, 4.6))
     fig.legend(loc="outside upper center", ncols=2)
@@ -70,7 +68,6 @@ def training(result: Result) -> Figure:
     return fig
 
 
-@styled
 def reconstructions(result: Result) -> Figure:
     """Digits with their lower half missing, filled in, and samples of the same machine."""
     first, units = result.trials[0], result.config["units"]
@@ -84,16 +81,9 @@ def reconstructions(result: Result) -> Figure:
         ("their means", np.array(first["image_sample_means"])),
     ]
     rows[1][1][:, 32:] = np.nan
-    fig, axes = figure(rows=len(rows), height=0.72)
-    for ax, (label, images) in zip(axes[:, 0], rows, strict=True):
-        strip = np.zeros((8, 9 * len(images) - 1))  # one white column between two images
-        for k, image in enumerate(images):
-            strip[:, 9 * k : 9 * k + 8] = image.reshape(8, 8)
-        ax.imshow(strip, cmap=_GREY, vmin=0, vmax=result.config["contrast"])
-        ax.set_ylabel(label, rotation=0, ha="right", va="center")
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    return fig
+    words, images = zip(*rows, strict=True)
+    strips = np.stack(images).reshape(len(rows), -1, 8, 8)
+    return retrieval_strip(strips, rows=words, limits=(0.0, result.config["contrast"]))
 
 
 @styled

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hopmix.arguments import check_batch, generator, number, size
-from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine
+from hopmix.arguments import check_batch, check_finite, generator, number, size
+from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine, check_machine
 from hopmix.memory.hierarchical.errors import NotConverged
 from hopmix.training import train
 
@@ -16,6 +16,7 @@ def start_from_data(machine: AttentionalBoltzmannMachine, v: Tensor, seed: int |
 
     v : (samples, visible). Raises ValueError for fewer samples than hidden units.
     """
+    check_machine(machine)
     check_batch("v", v, (machine.visible,), machine.weight)
     if len(v) < machine.hidden:
         raise ValueError(f"v must have at least one sample for each of {machine.hidden} hidden units, got {len(v)}")
@@ -32,7 +33,10 @@ def em_step(machine: AttentionalBoltzmannMachine, v: Tensor) -> None:
     A unit that takes no sample at all keeps its mean, and the smallest weight that is a normal number. v : (samples, visible).
     Source: dempster1977maximum.
     """
+    check_machine(machine)
     r = machine.responsibilities(v)
+    if len(v) == 0:
+        raise ValueError("v must hold at least one sample, got none")
     mass = r.sum(0)
     tiny = torch.finfo(v.dtype).tiny
     means = torch.where(mass[:, None] > tiny, r.mT @ v / mass.clamp_min(tiny)[:, None], machine.visible_bias + machine.weight)
@@ -49,6 +53,9 @@ def fit_em(machine: AttentionalBoltzmannMachine, v: Tensor, steps: int, toleranc
     ------
     NotConverged : with a tolerance, the last of `steps` steps still gained more.
     """
+    check_machine(machine)
+    check_batch("v", v, (machine.visible,), machine.weight)
+    check_finite("v", v)
     steps = size("steps", steps)
     allowed = None if tolerance is None else number("tolerance", tolerance, "zero")
     history = [float(machine.log_likelihood(v).mean())]
@@ -78,6 +85,9 @@ def fit_gradient(
 
     biases : False trains W alone. Arguments and errors otherwise as in ``hopmix.training.train``.
     """
+    check_machine(machine)
+    check_batch("v", v, (machine.visible,), machine.weight)
+    check_finite("v", v)
     parameters = list(machine.parameters()) if biases else [machine.weight]
     return train(
         parameters,
@@ -94,4 +104,5 @@ def fit_gradient(
 
 def live_units(machine: AttentionalBoltzmannMachine, v: Tensor) -> int:
     """How many hidden units are the most responsible one for at least one sample; v : (samples, visible)."""
+    check_machine(machine)
     return len(torch.unique(machine.fields(v).argmax(1)))

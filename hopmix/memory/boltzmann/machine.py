@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.arguments import available_device, check_batch, check_finite, floating_dtype, generator, number, size
+from hopmix.arguments import available_device, check_batch, check_finite, choice, floating_dtype, generator, number, size
 from hopmix.memory.boltzmann.mixture import GaussianMixture
 
 
@@ -73,8 +73,11 @@ class AttentionalBoltzmannMachine(torch.nn.Module):
     def from_mixture(cls, mixture: GaussianMixture, visible_bias: Tensor | None = None) -> AttentionalBoltzmannMachine:
         """The machine whose density is the mixture, exactly: w = m - b, c = (log weight) / beta - |w|^2 / 2 - w . b.
 
-        visible_bias : any b gives the same density; None is zero. Raises ValueError for a component of weight zero, which no finite c gives.
+        visible_bias : any b gives the same density; None is zero. Raises TypeError for no mixture, ValueError for a component of
+        weight zero, which no finite c gives.
         """
+        if not isinstance(mixture, GaussianMixture):
+            raise TypeError(f"mixture must be a GaussianMixture, got {type(mixture).__name__}")
         if not bool((mixture.weights > 0).all()):
             raise ValueError(f"mixture has a weight of {float(mixture.weights.min()):g}; allowed: all weights above 0")
         machine = cls.from_weights(mixture.means, visible_bias, inverse_temperature=mixture.precision)
@@ -84,8 +87,9 @@ class AttentionalBoltzmannMachine(torch.nn.Module):
     @torch.no_grad()
     def set(self, **values: Tensor) -> None:
         """Overwrite parameters in place by name. Raises ValueError for another shape or entries that are not finite, TypeError for no tensor."""
+        parameters = dict(self.named_parameters())
         for name, value in values.items():
-            parameter = getattr(self, name)
+            parameter = parameters[choice("the name of a parameter", name, parameters)]
             if not isinstance(value, Tensor):
                 raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
             if value.shape != parameter.shape:
@@ -160,6 +164,8 @@ class AttentionalBoltzmannMachine(torch.nn.Module):
         beta times: <r v^T> - pi (b + w) for W, <v - b> - W^T pi for b, <r> - pi for c.
         """
         beta, r = self.inverse_temperature, self.responsibilities(v)
+        if len(v) == 0:
+            raise ValueError("v must hold at least one sample, got none")
         pi = torch.softmax(beta * self.exponents(), 0)
         return {
             "weight": beta * (r.mT @ v / len(v) - pi[:, None] * (self.visible_bias + self.weight)),
@@ -213,3 +219,9 @@ class AttentionalBoltzmannMachine(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f"visible={self.visible}, hidden={self.hidden}, inverse_temperature={self.inverse_temperature:g}"
+
+
+def check_machine(machine: object) -> None:
+    """TypeError for anything but an ``AttentionalBoltzmannMachine``."""
+    if not isinstance(machine, AttentionalBoltzmannMachine):
+        raise TypeError(f"machine must be an AttentionalBoltzmannMachine, got {type(machine).__name__}")

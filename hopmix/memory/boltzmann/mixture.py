@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hopmix.arguments import check_batch, generator, number, size
+from hopmix.arguments import check_batch, check_finite, generator, number, size
 
 if TYPE_CHECKING:
     from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine
@@ -40,6 +40,7 @@ class GaussianMixture:
                 raise ValueError(f"{name} must have {dimension} axes and entries, got shape {tuple(value.shape)}")
         if len(self.weights) != len(self.means):
             raise ValueError(f"means must be one for each of the {len(self.weights)} weights, got {len(self.means)}")
+        check_finite("means", self.means)
         total = float(self.weights.detach().sum())
         if not bool((self.weights >= 0).all()) or not abs(total - 1) < 1e-4:
             raise ValueError(f"weights must not be negative and have sum 1, got sum {total!r} and least {float(self.weights.min())!r}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hopmix.arguments import number
-from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine
+from hopmix.arguments import check_batch, number
+from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine, check_machine
 from hopmix.memory.hierarchical import Dense, HierarchicalMemory, Layer, Synapse
 from hopmix.memory.lagrangian import Lagrangian, Quadratic, Softmax
 
@@ -49,8 +49,9 @@ def as_memory(machine: AttentionalBoltzmannMachine, hidden_time_constant: float 
 
     The visible state is v - b, its activation v. With hidden_time_constant 0 the hidden layer is adiabatic and the memory's energy is
     that of the machine less |b|^2 / 2; its leaky Euler step of size one is ``machine.update``. Otherwise the state holds "hidden", h,
-    and the energy is larger by KL(softmax(beta (h + c)) || responsibilities) / beta.
+    and the energy is larger by KL(softmax(beta (h + c)) || responsibilities) / beta. Raises TypeError for what is no machine.
     """
+    check_machine(machine)
     hidden_time_constant = number("hidden_time_constant", hidden_time_constant, "zero")
     visible = Shifted(Quadratic(), machine.visible_bias)
     hidden = Shifted(Softmax(machine.inverse_temperature), machine.hidden_bias)
@@ -64,7 +65,11 @@ def joint_energy(machine: AttentionalBoltzmannMachine, v: Tensor, h: Tensor) -> 
     """|v - b|^2 / 2 + h . f - lse(beta (h + c)) / beta - f . W v with f = softmax(beta (h + c)): (batch,).
 
     Never below ``machine.energy(v)``, and equal to it at h = W v; exp(-beta E) has no finite integral over h.
+    Raises TypeError and ValueError for what is no machine, v (batch, visible) or h (batch, hidden).
     """
+    check_machine(machine)
+    check_batch("v", v, (machine.visible,), machine.weight)
+    check_batch("h", h, (machine.hidden,), machine.weight)
     beta = machine.inverse_temperature
     f = torch.softmax(beta * (h + machine.hidden_bias), 1)
     legendre = (h * f).sum(1) - torch.logsumexp(beta * (h + machine.hidden_bias), 1) / beta

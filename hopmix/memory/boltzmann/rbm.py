@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.arguments import number
-from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine
+from hopmix.arguments import check_batch, number
+from hopmix.memory.boltzmann.machine import AttentionalBoltzmannMachine, check_machine
 from hopmix.memory.boltzmann.mixture import GaussianMixture
 
 _MOST_HIDDEN = 16
@@ -20,22 +20,26 @@ class GaussianBernoulliRBM(torch.nn.Module):
         E(v, h) = |v - b|^2 / 2 - h . (W v + c),    p(v, h) = exp(-beta E) / Z
 
     Its density in v is a mixture of 2**hidden Gaussians, one for each set of active units; the attentional machine with the same
-    numbers keeps the `hidden` sets of one unit. Raises ValueError for more than 16 hidden units where all sets are enumerated.
+    numbers keeps the `hidden` sets of one unit. Raises TypeError for what is no machine, ValueError for
+    more than 16 hidden units where all sets are enumerated.
     """
 
     def __init__(self, machine: AttentionalBoltzmannMachine):
         super().__init__()
+        check_machine(machine)
         self.inverse_temperature = machine.inverse_temperature
         self.weight, self.visible_bias, self.hidden_bias = machine.weight, machine.visible_bias, machine.hidden_bias
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """E(v, h): (batch, visible) and (batch, hidden) to (batch,)."""
-        return (v - self.visible_bias).square().sum(1) / 2 - (h * self._fields(v)).sum(1)
+        fields = self._fields(v)
+        check_batch("h", h, (fields.shape[1],), self.weight)
+        return (v - self.visible_bias).square().sum(1) / 2 - (h * fields).sum(1)
 
     def free_energy(self, v: Tensor) -> Tensor:
         """-(1/beta) log sum_h exp(-beta E(v, h)): (batch,)."""
-        beta = self.inverse_temperature
-        return (v - self.visible_bias).square().sum(1) / 2 - torch.nn.functional.softplus(beta * self._fields(v)).sum(1) / beta
+        beta, fields = self.inverse_temperature, self._fields(v)
+        return (v - self.visible_bias).square().sum(1) / 2 - torch.nn.functional.softplus(beta * fields).sum(1) / beta
 
     def update(self, v: Tensor) -> Tensor:
         """b + W^T sigmoid(beta (W v + c)): (batch, visible)."""
@@ -83,6 +87,7 @@ class GaussianBernoulliRBM(torch.nn.Module):
         return self.as_mixture(suppression, tuple(range(1, self.weight.shape[0] + 1)))
 
     def _fields(self, v: Tensor) -> Tensor:
+        check_batch("v", v, (self.weight.shape[1],), self.weight)
         return torch.nn.functional.linear(v, self.weight, self.hidden_bias)
 
     def forward(self, v: Tensor) -> Tensor:

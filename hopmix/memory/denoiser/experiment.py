@@ -25,8 +25,8 @@ class Config:
     """Sizes of one study; a trial is one set of images and one seed, which splits them and draws weights and noise.
 
     Images are standardised, so that the noise, `noise` or each of `noises` (of `photograph_noises` for those), is in units of an image's
-    own standard deviation. `variants` are trained at `noise`, the first of them at all noises; their paths are followed for `long` times
-    the steps they were trained for.
+    own standard deviation. `variants` are trained at `noise`, the first of them at all noises; the paths of the first `followed` test
+    images are followed for `long` times the steps they were trained for.
     """
 
     seeds: int
@@ -44,6 +44,7 @@ class Config:
     batch_size: int = 250
     learning_rate: float = 0.01
     long: int = 8
+    followed: int = 200
     device: str = "cpu"
 
 
@@ -139,7 +140,7 @@ def trial(config: Config, key: list) -> dict:
                 denoiser, _ = trained(config, other, train, noise, seed)
             close, error = judged(denoiser, test, noisy, tuned)
             found["variants"][other] = {"cosine": close, "error": error, "steps": denoiser.retrieval.steps}
-            found["paths"][other] = along(denoiser, test, noisy, config.long * denoiser.retrieval.steps)
+            found["paths"][other] = along(denoiser, test[: config.followed], noisy[: config.followed], config.long * denoiser.retrieval.steps)
     return found
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from hopmix.arguments import number
-from hopmix.memory.denoiser.images import _check, _check_pair, corrupted, squared_error
+from hopmix.arguments import check_batch, generator, number
+from hopmix.memory.denoiser.images import _check, corrupted, squared_error
 
 Filter = Callable[[Tensor], Tensor]
 
@@ -19,8 +19,7 @@ def linear_filter(matrix: Tensor, mean: Tensor) -> Filter:
 
     def restore(noisy: Tensor) -> Tensor:
         _check("noisy", noisy)
-        if noisy.shape[1:] != mean.shape:
-            raise ValueError(f"noisy must have shape (batch, {', '.join(map(str, mean.shape))}), got {tuple(noisy.shape)}")
+        check_batch("noisy", noisy, tuple(mean.shape), mean)
         return ((noisy - mean).flatten(1) @ matrix.T).reshape(noisy.shape) + mean
 
     return restore
@@ -54,11 +53,14 @@ def ridge_filter(
     """
     _check("clean", clean)
     _check("validation", validation)
+    check_batch("validation", validation, tuple(clean.shape[1:]), clean)
     noise = number("noise", noise, "positive")
+    if not isinstance(ridges, Sequence) or isinstance(ridges, str):
+        raise TypeError(f"ridges must be a sequence of numbers, got {ridges!r}")
     ridges = [number("each of ridges", ridge, "zero") for ridge in ridges]
     if not ridges:
         raise ValueError("ridges is empty: there is none to choose")
-    stream = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    stream = generator(seed)
     noisy, tried = corrupted(clean, noise, stream), corrupted(validation, noise, stream)
     mean, shown = clean.mean(0), noisy.mean(0)
     x, y = (clean - mean).flatten(1), (noisy - shown).flatten(1)
@@ -88,7 +90,8 @@ def posterior_mean(stored: Tensor, noise: float) -> Filter:
     precision = number("noise", noise, "positive") ** -2
 
     def restore(noisy: Tensor) -> Tensor:
-        _check_pair(noisy[:1], stored[:1])
+        _check("noisy", noisy)
+        check_batch("noisy", noisy, tuple(stored.shape[1:]), stored)
         flat, memories = noisy.flatten(1), stored.flatten(1)
         logits = precision * (flat @ memories.T - memories.square().sum(1) / 2)
         return (torch.softmax(logits, 1) @ memories).reshape(noisy.shape)

@@ -36,7 +36,7 @@ def corrupted(images: Tensor, noise: float, seed: int | torch.Generator = 0) -> 
 
 
 def cosine(restored: Tensor, clean: Tensor) -> Tensor:
-    """The cosine between two images after their means are removed: two (batch, *shape) give (batch,)."""
+    """The cosine between two images after their means are removed: two (batch, *shape) give (batch,); NaN where one has a single grey level."""
     _check_pair(restored, clean)
     a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (restored, clean))
     return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=0.0)
@@ -62,3 +62,5 @@ def _check_pair(restored: Tensor, clean: Tensor) -> None:
     _check("clean", clean)
     if restored.shape != clean.shape:
         raise ValueError(f"restored and clean must have one shape, got {tuple(restored.shape)} and {tuple(clean.shape)}")
+    if restored.dtype != clean.dtype or restored.device != clean.device:
+        raise TypeError(f"restored and clean must have one dtype and device, got {restored.dtype} on {restored.device} and {clean.dtype} on {clean.device}")

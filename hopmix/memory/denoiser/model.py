@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from hopmix.arguments import available_device, floating_dtype, generator, number, size
+from hopmix.arguments import available_device, check_batch, floating_dtype, generator, number, size
 from hopmix.memory.hierarchical import Dense, HierarchicalMemory, Layer, Retrieval, State, Synapse
 from hopmix.memory.lagrangian import Lagrangian, LayerNorm, lagrangian
 
@@ -116,6 +116,7 @@ class Denoiser(torch.nn.Module):
         energy = self.memory.energy(state)
         if self.drive is None:
             return energy
+        check_batch("noisy", noisy, self.memory.layer(VISIBLE).shape, self.drive)
         return energy - self.drive * (noisy * self.seen(state)).flatten(1).sum(1)
 
     def path(self, noisy: Tensor, steps: int | None = None) -> list[State]:

@@ -42,6 +42,8 @@ def fit(
 
     clean : (images, *shape), on the denoiser's device and of its dtype. noise : standard deviation per pixel.
     """
+    if not isinstance(denoiser, Denoiser):
+        raise TypeError(f"denoiser must be a Denoiser, got {type(denoiser).__name__}")
     _check("clean", clean)
     noise, target = number("noise", noise, "zero"), choice("target", target, TARGETS)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hopmix.arguments import size
+from hopmix.arguments import number, size
 from hopmix.memory.hierarchical import State
 from hopmix.memory.plots.surface import Landscape, project
 from hopmix.plotting import PALETTE, figure, styled
 
 # Its brightness rises evenly and it looks the same to people with and without colour vision deficiency.
 _MAP = "cividis"
+# Grey levels are what is known; a pixel that is missing has none and is blue.
+_GREY = mpl.colormaps["gray"].with_extremes(bad=PALETTE["sky"])
 
 
 @styled
@@ -83,35 +86,42 @@ def retrieval_strip(images: Tensor | np.ndarray, titles: Sequence[str] = (), row
 
     Parameters
     ----------
-    images : (samples, steps, height, width).
+    images : (samples, steps, height, width). NaN is a missing pixel, drawn in blue.
     titles : a word above each column; rows : a word left of each row.
     limits : the values that are black and white; None takes the smallest and the largest of all images.
 
     Raises
     ------
-    ValueError : another shape, entries that are not finite, or not one word for each column or row.
+    ValueError : another shape, infinite entries, nothing but missing pixels, limits that are no increasing pair, or not one word
+        for each column or row.
     """
     pictures = _array(images)
     if pictures.ndim != 4 or 0 in pictures.shape:
         raise ValueError(f"images must be (samples, steps, height, width), got shape {pictures.shape}")
-    if not np.isfinite(pictures).all():
-        raise ValueError("images has entries that are not finite")
+    missing = np.isnan(pictures)
+    if missing.all() or not np.isfinite(pictures[~missing]).all():
+        raise ValueError("images must be finite, or NaN for a missing pixel, and not all of them missing")
     samples, steps, height, width = pictures.shape
     for name, words, count in (("titles", titles, steps), ("rows", rows, samples)):
         if words and len(words) != count:
             raise ValueError(f"{name} must be {count} words or none, got {len(words)}")
-    black, white = (pictures.min(), pictures.max()) if limits is None else limits
+    black, white = np.nanmin(pictures), np.nanmax(pictures)
+    if limits is not None:
+        pair = isinstance(limits, Sequence) and not isinstance(limits, str) and len(limits) == 2
+        black, white = (number("limits", end) for end in limits) if pair else (0.0, 0.0)
+        if black >= white:
+            raise ValueError(f"limits must be (black, white) with black < white, got {limits!r}")
     side = 5.6 / steps
     fig, axes = figure(samples, steps, height=side * height / width + 0.35 / samples, width=side)
     for sample, step in np.ndindex(samples, steps):
         ax = axes[sample, step]
-        ax.imshow(pictures[sample, step], cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+        ax.imshow(pictures[sample, step], cmap=_GREY, vmin=black, vmax=white, interpolation="nearest")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     for ax, word in zip(axes[0], titles):
         ax.set_title(word)
     for ax, word in zip(axes[:, 0], rows):
-        ax.set_ylabel(word)
+        ax.set_ylabel(word, rotation=0, ha="right", va="center")
     return fig
 
 
