@@ -1,4 +1,4 @@
-"""Citing: from any label (page, chapter, equation, claim, erratum, figure) to a permalink and to BibTeX for it and its sources.
+"""Citing: from any label (page, chapter, equation, theorem, claim, erratum, figure) to a permalink and to BibTeX for it and its sources.
 
 The address of the published site is one setting, the environment variable HOPMIX_SITE_URL. Without it links are relative and the
 BibTeX has no url: nothing is invented.
@@ -30,7 +30,7 @@ class UnknownLabel(KeyError):
 
 @dataclass(frozen=True)
 class Citation:
-    """One citable thing. kind: page, chapter, equation, claim, erratum or figure; sources: the raw BibTeX entries of source_keys."""
+    """One citable thing. kind: page, chapter, equation, theorem, claim, erratum or figure; sources: the raw BibTeX entries of source_keys."""
 
     label: str
     kind: str
@@ -157,7 +157,7 @@ def find(label: str) -> Citation:
 
 
 def labels() -> list[str]:
-    """Everything that can be cited: pages, chapters, equations, claims, errata and figures, sorted."""
+    """Everything that can be cited: pages, chapters, equations, theorems, claims, errata and figures, sorted."""
     return sorted(name for name, _, _ in _items())
 
 
@@ -191,7 +191,9 @@ def _items() -> Iterator[tuple[str, str, partial]]:
         else:
             yield docname, "", partial(page, docname)
     for docname, figure, title in _figures():
-        yield figure, "", partial(_figure, figure, title, docname)
+        yield figure, "", partial(_on_page, figure, "figure", title, docname)
+    for docname, theorem, title in _theorems():
+        yield theorem, "", partial(_on_page, theorem, "theorem", title, docname)
     for claim in claims():
         fragment = anchor("claim", claim.name)
         yield claim.name, fragment, partial(_citation, claim.name, "claim", claim.statement, "book/ledger", fragment, source_keys(claim.source))
@@ -211,8 +213,8 @@ def _chapter(chapter: str, title: str) -> Citation:
     return page(page_of(chapter), title, _sources_of(chapter))
 
 
-def _figure(label: str, title: str, docname: str) -> Citation:
-    return _citation(label, "figure", title, docname, label, _sources_of(docname.removeprefix("book/")))
+def _on_page(label: str, kind: str, title: str, docname: str) -> Citation:
+    return _citation(label, kind, title, docname, label, _sources_of(docname.removeprefix("book/")))
 
 
 def _sources_of(chapter: str) -> tuple[str, ...]:
@@ -250,6 +252,14 @@ def _figures() -> Iterator[tuple[str, str, str]]:
         for match in re.finditer(r"^\s*:?name: *[\"']?(fig-[a-z0-9-]+)", text, re.MULTILINE):
             prefix = f"fig-{stem(docname)}-"
             yield docname, match[1], f"{titles[docname]}: figure, {match[1].removeprefix(prefix).removeprefix('fig-').replace('-', ' ')}"
+
+
+def _theorems() -> Iterator[tuple[str, str, str]]:
+    """(docname, label, title) of the theorems and propositions of the pages; proofs belong to them."""
+    titles = _titles()
+    for docname, text in _pages():
+        for match in re.finditer(r"^:::+\{prf:(?!proof)\w+\} *(.*)\n:label: *(\S+)", text, re.MULTILINE):
+            yield docname, match[2], f"{titles[docname]}: {match[1] or match[2]}"
 
 
 def _citation(label: str, kind: str, title: str, docname: str, fragment: str, source_keys: tuple[str, ...] = ()) -> Citation:

@@ -144,7 +144,7 @@ def run(
 
 
 @app.command()
-def cite(label: Annotated[str, typer.Argument(help="A chapter, page, equation, claim, erratum or figure.")], as_json: Json = False) -> None:
+def cite(label: Annotated[str, typer.Argument(help="A chapter, page, equation, theorem, claim, erratum or figure.")], as_json: Json = False) -> None:
     """Print the permalink and BibTeX of a label, and the BibTeX of its sources."""
     _setting(citing.site_url)
     found = citing.find(label)

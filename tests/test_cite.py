@@ -42,6 +42,17 @@ PAGE = """
     ---
     # Not a title
     ```
+
+    :::{prf:theorem} Deeper is warmer
+    :label: thm-mole-rat-warm
+
+    It is.
+    :::
+
+    :::{prf:proof}
+    :label: no-label-of-ours
+    Dig.
+    :::
 """
 
 
@@ -57,7 +68,7 @@ def burrow(house):
 def test_labels_are_all_that_can_be_cited(burrow):
     assert labels() == [
         "book/errata", "book/ledger", "burrow.mole_rat.deep_holes", "burrow.mole_rat.night_sum", "burrow/mole_rat",
-        "fig-mole-rat-energy-descent", "mole-rat-own", "mole-rat-square-law",
+        "fig-mole-rat-energy-descent", "mole-rat-own", "mole-rat-square-law", "thm-mole-rat-warm",
     ]  # fmt: skip
 
 
@@ -72,6 +83,7 @@ def test_labels_are_all_that_can_be_cited(burrow):
         ("mole-rat-own", "equation", "book/burrow/mole_rat.html#equation-mole-rat-own", ("owl1999night",)),
         ("burrow.mole_rat.deep_holes", "claim", "book/ledger.html#claim-burrow-mole-rat-deep-holes", ("digger2001holes", "owl1999night")),
         ("burrow.mole_rat.night_sum", "erratum", "book/errata.html#erratum-burrow-mole-rat-night-sum", ("owl1999night",)),
+        ("thm-mole-rat-warm", "theorem", "book/burrow/mole_rat.html#thm-mole-rat-warm", ("digger2001holes",)),
         ("fig-mole-rat-energy-descent", "figure", "book/burrow/mole_rat.html#fig-mole-rat-energy-descent", ("digger2001holes",)),
     ],
 )
@@ -94,6 +106,7 @@ def test_titles(burrow):
     assert "title = {{Mole rats dig 50 \\% deeper}}" in find("burrow/mole_rat").bibtex
     assert r"{{Of 3 \% \& $x_{i}$ \_many\_ \#1 \{holes\}}}" in find("burrow.mole_rat.deep_holes").bibtex
     assert find("mole-rat-square-law").title == "How a mole rat digs: equation square-law"
+    assert find("thm-mole-rat-warm").title == "Mole rats dig 50 % deeper: Deeper is warmer"
     assert find("fig-mole-rat-energy-descent").title == "Mole rats dig 50 % deeper: figure, energy descent"
 
 

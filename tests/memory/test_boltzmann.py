@@ -200,6 +200,7 @@ def test_start_from_data_puts_equal_weights_on_samples():
         (lambda: random_machine(0).set(hidden=torch.ones(3)), ValueError, "the name of a parameter must be one of weight, visible_bias, hidden_bias; got 'hidden'"),
         (lambda: random_machine(0).gradient(normal(0, 3, 2)[:0]), ValueError, "v must hold at least one sample, got none"),
         (lambda: fit_em(None, normal(0, 3, 2), 1), TypeError, "machine must be an AttentionalBoltzmannMachine, got NoneType"),
+        (lambda: random_machine(0).energy(torch.full((1, 2), torch.nan).double()), ValueError, "v has entries that are not finite"),
         (lambda: fit_em(random_machine(0), normal(0, 3, 2) * torch.nan, 1), ValueError, "v has entries that are not finite"),
         (lambda: fit_em(random_machine(0), normal(0, 3, 2)[:0], 1), ValueError, "v must hold at least one sample, got none"),
         (lambda: fit_gradient(random_machine(0), [1.0], 1, 1, 0.1), TypeError, "v must be a torch.Tensor, got list"),

@@ -174,3 +174,13 @@ def test_states_that_are_none(state, error, words):
 def test_memories_that_are_none(call):
     with pytest.raises(TypeError, match="memory must be a HierarchicalMemory, got (int|NoneType)"):
         call()
+
+
+@pytest.mark.parametrize("acceleration", [0, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_state_that_runs_away_is_no_rest(dtype, acceleration):
+    """The norm of a large state overflows before its entries do, and must not count as a length that allows any residual."""
+    layers = [Layer("a", (2,), Quadratic()), Layer("b", (2,), Quadratic())]
+    memory = HierarchicalMemory(layers, [Synapse("a", "b", Dense(1.5 * torch.eye(2, dtype=dtype)))])
+    with pytest.raises(NotConverged, match="the states left the finite numbers"):
+        fixed_point(memory, memory.random_state(batch=3, seed=0), max_steps=5000, acceleration=acceleration)

@@ -42,7 +42,7 @@ def landscapes(inverse_temperatures: tuple[float, ...] = (0.6, 2.0, 12.0)) -> Fi
         trajectories(ax, memory.iterate(starts, [1.0] * 60, leak=True))
         ax.plot(*patterns.numpy().T, marker="x", markersize=9, markeredgewidth=3, color="white", linestyle="none")
         ax.set(xticks=[], yticks=[], aspect="equal")
-        ax.set_title(rf"$\beta={beta:g}$", fontsize=22)
+        ax.set_title(rf"$\beta={beta:g}$", fontsize=22, pad=10)
     return fig
 
 

@@ -40,7 +40,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs().max() / expected.abs().max().clamp_min(1)).detach())
 
 
-@claim(statement=r"The partition function of {eq}`boltzmann-partition` is the integral of $e^{-\beta E}$ over the plane.", source="this book", kind="identity")
+@claim(statement=r"The partition function, a sum over hidden units in closed form, is the integral of $e^{-\beta E}$ over the plane.", source="this book", kind="identity")
 def partition_function() -> Evidence:
     worst = 0.0
     for seed in SEEDS:
@@ -97,7 +97,7 @@ def sampled_moments() -> Evidence:
     return Evidence.at_most("largest deviation among the nine moments, in standard errors over seeds of 2000 samples", z.max(), 4.0, seeds=SEEDS)
 
 
-@claim(statement=r"With missing values, attention with the biases of {eq}`boltzmann-missing-exponent` is the exact conditional mean, and the observed entries have the stated likelihood.", source="this book", kind="identity")
+@claim(statement=r"With missing values, attention with the chapter's two additional biases is the exact conditional mean, and the observed entries have the stated likelihood.", source="this book", kind="identity")
 def conditional_mean() -> Evidence:
     worst = 0.0
     line = torch.linspace(-14, 14, 4001, dtype=torch.float64)
@@ -111,7 +111,7 @@ def conditional_mean() -> Evidence:
     return Evidence.at_most("largest difference to quadrature over the missing entry", worst, 1e-11, seeds=SEEDS)
 
 
-@claim(statement=r"The memory with a linear visible and a fast softmax layer has the energy $E-\frac12|b|^2$; its leaky step is {eq}`boltzmann-force`, and without biases scaled dot-product attention.", source="krotov2021large; this book", kind="identity")
+@claim(statement=r"The memory with a linear visible and a fast softmax layer has the energy $E-\frac12|b|^2$; its leaky step is the machine's mean-field update, and without biases scaled dot-product attention.", source="krotov2021large; this book", kind="identity")
 def memory_energy() -> Evidence:
     worst = 0.0
     for seed in SEEDS:
@@ -291,7 +291,7 @@ def dense_gibbs() -> Evidence:
     return Evidence.at_most("largest deviation of 20 correlations, in standard errors of 16000 chains", worst, 4.0, seeds=SEEDS, detail=detail)
 
 
-@claim(statement="The gradient of the mean log-likelihood is made of the displacement of expectation-maximisation and the unit's share, {eq}`boltzmann-em-gradient`.", source="this book", kind="identity")
+@claim(statement="The gradient of the mean log-likelihood is made of the displacement of expectation-maximisation and the unit's share.", source="this book", kind="identity")
 def em_displacement() -> Evidence:
     worst = 0.0
     for seed in SEEDS:

@@ -115,6 +115,7 @@ class AttentionalBoltzmannMachine(torch.nn.Module):
     def fields(self, v: Tensor) -> Tensor:
         """W v + c: (batch, visible) to (batch, hidden)."""
         check_batch("v", v, (self.visible,), self.weight)
+        check_finite("v", v)
         return torch.nn.functional.linear(v, self.weight, self.hidden_bias)
 
     def energy(self, v: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ def change_against_safety(result: Result) -> Figure:
     networks = _of_kind(result, "networks")
     safety = np.concatenate([one["shown_safety"] for one in networks])
     change = np.concatenate([one["shown_change"] for one in networks])
-    ax.plot(safety, change, ".", color=COLOURS["memory"], alpha=0.35, markersize=4, label="random networks", rasterized=True)
+    ax.plot(safety, change, ".", color=COLOURS["memory"], alpha=0.35, markersize=4, rasterized=True)
+    ax.plot([], [], "o", color=COLOURS["memory"], label="random networks")  # a point of the cloud cannot be seen in a legend
     line = np.array([0.0, 3.0])
     ax.plot(line, 1 - line, color=COLOURS["theory"], label="theorem: at most this")
     memory, x = sharp_memory(0.01)

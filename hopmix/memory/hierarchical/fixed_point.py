@@ -154,6 +154,7 @@ def settle(
     for step in range(max_steps + 1):
         _check_finite(length, what, step)
         allowed = scale(x)
+        _check_finite(allowed, what, step)  # of a state that runs away the norm overflows first, and would allow any residual
         busy = length > tolerance * allowed
         if not bool(busy.any()):
             return x, step

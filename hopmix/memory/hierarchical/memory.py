@@ -280,8 +280,11 @@ def _check_structure(layers: list[Layer], synapses: list[Synapse]) -> None:
                 f"synapse {s.source!r} -> {s.target!r} joins two adiabatic layers: eliminating them needs the "
                 "solution of an implicit equation; give one of them a positive time_constant"
             )
-        for operator in (s.operator, s.returning):
-            operator.check_shapes(source.shape, target.shape)
+        for role, operator in (("operator", s.operator), ("feedback", s.returning)):
+            try:
+                operator.check_shapes(source.shape, target.shape)
+            except ValueError as error:
+                raise ValueError(f"{role} of synapse {s.source!r} -> {s.target!r}: {error}") from None
     joined = {end for s in synapses for end in (s.source, s.target)}
     if alone := [layer.name for layer in layers if layer.adiabatic and layer.name not in joined]:
         raise ValueError(f"the adiabatic layers {', '.join(alone)} have no synapse, so nothing defines their state")
