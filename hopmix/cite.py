@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -85,7 +85,12 @@ def book_root() -> Path:
 
 def bibliography() -> dict[str, str]:
     """key -> raw entry of the book's references.bib."""
-    return parse_bibtex((book_root() / "references.bib").read_text(encoding="utf-8"))
+    return dict(_parsed((book_root() / "references.bib").read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> dict[str, str]:
+    return parse_bibtex(text)
 
 
 def parse_bibtex(text: str) -> dict[str, str]:
@@ -159,6 +164,11 @@ def find(label: str) -> Citation:
 def labels() -> list[str]:
     """Everything that can be cited: pages, chapters, equations, theorems, claims, errata and figures, sorted."""
     return sorted(name for name, _, _ in _items())
+
+
+def citations() -> dict[str, Citation]:
+    """Everything that can be cited, by label: one walk, where ``find`` walks for each label."""
+    return {name: make() for name, _, make in _items()}
 
 
 def nearest(name: str, known: list[str]) -> list[str]:

@@ -101,6 +101,10 @@ def test_every_kind_of_label(burrow, monkeypatch, label, kind, link, sources):
     assert latex_text(found.label) in entry.fields["note"]
 
 
+def test_all_citations_at_once_are_those_found_one_by_one(burrow):
+    assert cite.citations() == {label: find(label) for label in labels()}
+
+
 def test_titles(burrow):
     assert find("burrow/mole_rat").title == "Mole rats dig 50 % deeper"
     assert "title = {{Mole rats dig 50 \\% deeper}}" in find("burrow/mole_rat").bibtex

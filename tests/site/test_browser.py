@@ -20,18 +20,23 @@ const parse = (color) => { const v = color.match(/[\\d.]+/g).map(Number); return
 const over = (top, under) => [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * under[i]);
 const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const behind = (e) => { if (!e) return parse(getComputedStyle(document.documentElement).getPropertyValue("background-color"));
+const seen = new Map();
+const look = (e) => { if (!e) return parse(getComputedStyle(document.documentElement).getPropertyValue("background-color"));
   const c = parse(getComputedStyle(e).backgroundColor); return c[3] === 1 ? c : [...over(c, behind(e.parentElement)), 1]; };
-const faint = [];
+const behind = (e) => { if (!seen.has(e)) seen.set(e, look(e)); return seen.get(e); };
+const faint = [], texts = new Map();
 const walk = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
-  const e = walk.currentNode.parentElement;
-  if (!walk.currentNode.textContent.trim() || !e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true})) continue;
-  if (e.closest("svg, mjx-assistive-mml, script, style")) continue;
+  const text = walk.currentNode.textContent.trim(), e = walk.currentNode.parentElement;
+  // A formula has one colour, and hundreds of elements.
+  if (text && !e.closest("svg, mjx-assistive-mml, script, style")) texts.set(e.closest("mjx-container") ?? e, text);
+}
+for (const [e, text] of texts) {
+  if (!e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true})) continue;
   const style = getComputedStyle(e), ground = behind(e), ink = over(parse(style.color), ground);
   const [a, b] = [light(ink), light(ground.slice(0, 3))].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
   const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.6 && style.fontWeight >= 700);
-  if (ratio < (large ? 3 : 4.5)) faint.push(`${walk.currentNode.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  if (ratio < (large ? 3 : 4.5)) faint.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
 }
 return [...new Set(faint)];
 """

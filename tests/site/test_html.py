@@ -100,8 +100,8 @@ def test_every_label_arrives(site, monkeypatch):
     """What hopmix cite prints for each label is an address on the site."""
     monkeypatch.delenv("HOPMIX_SITE_URL", raising=False)
     lost = []
-    for label in cite.labels():
-        page, _, fragment = cite.find(label).permalink.partition("#")
+    for label, citation in cite.citations().items():
+        page, _, fragment = citation.permalink.partition("#")
         path = site / unquote(page)
         if not path.is_file() or (fragment and fragment not in anchors(path)):
             lost.append(label)
