@@ -64,11 +64,14 @@ def test_the_energy_falls_by_what_the_theorem_says(seed, beta, eta):
     p, q = (softmax(beta * state.numpy() @ keys.numpy().T) for state in (x, y))
     log_ratio = beta * ((x - y) @ keys.T) - (torch.logsumexp(beta * x @ keys.T, 1) - torch.logsumexp(beta * y @ keys.T, 1))[:, None]
     divergence = (p * log_ratio.numpy()).sum(1)
-    assert (divergence > -1e-12).all() and p.shape == q.shape
-    np.testing.assert_allclose(np.exp(log_ratio.numpy()) * q, p, rtol=1e-9, atol=1e-300)
+    rounding = 1e-12 * (1 + float(log_ratio.abs().max()))
+    assert (divergence > -rounding).all() and p.shape == q.shape
+    # Where both weights are far from underflow: elsewhere the quotient has lost its digits.
+    held = (p > 1e-200) & (q > 1e-200)
+    np.testing.assert_allclose(log_ratio.numpy()[held], np.log(p[held] / q[held]), rtol=1e-9, atol=1e3 * rounding)
     expected = (1 / eta - 0.5) * (y - x).square().sum(1).numpy() + divergence / beta
     found = (memory.energy(x) - memory.energy(y)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-12 * (1 + np.abs(found).max() + float(memory.energy(y).abs().max())))
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=rounding / beta + 1e-12 * (1 + np.abs(found).max() + float(memory.energy(y).abs().max())))
 
 
 def test_it_descends_along_the_flow_with_fast_and_slow_hidden_neurons():
