@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import log_softmax
 
 from hopmix.memory import attention
 from hopmix.memory.attention import (
@@ -56,22 +57,22 @@ def test_a_step_is_attention_in_numpy(beta, different, device):
 
 
 @settings(max_examples=10, deadline=None)
+@example(seed=50, beta=16.0, eta=2.0)
+@example(seed=49, beta=15.0, eta=4.0)
 @given(seed=st.integers(0, 1000), beta=st.floats(0.05, 20), eta=st.floats(0.05, 4))
 def test_the_energy_falls_by_what_the_theorem_says(seed, beta, eta):
     keys, x = normal(seed, 6, 4), normal(seed + 1, 8, 4)
     memory = modern_hopfield(keys, beta)
     y = memory.step(x, eta, leak=True)
-    p, q = (softmax(beta * state.numpy() @ keys.numpy().T) for state in (x, y))
+    log_p, log_q = (log_softmax(beta * state.numpy() @ keys.numpy().T, axis=1) for state in (x, y))
     log_ratio = beta * ((x - y) @ keys.T) - (torch.logsumexp(beta * x @ keys.T, 1) - torch.logsumexp(beta * y @ keys.T, 1))[:, None]
-    divergence = (p * log_ratio.numpy()).sum(1)
-    rounding = 1e-12 * (1 + float(log_ratio.abs().max()))
-    assert (divergence > -rounding).all() and p.shape == q.shape
-    # Where both weights are far from underflow: elsewhere the quotient has lost its digits.
-    held = (p > 1e-200) & (q > 1e-200)
-    np.testing.assert_allclose(log_ratio.numpy()[held], np.log(p[held] / q[held]), rtol=1e-9, atol=1e3 * rounding)
+    divergence = (np.exp(log_p) * log_ratio.numpy()).sum(1)
+    assert (divergence > -1e-12).all()
+    # In logarithms, because at low temperatures a weight may be too small for a float before the step and not after it.
+    np.testing.assert_allclose(log_ratio.numpy(), log_p - log_q, rtol=0, atol=64 * 2.0**-52 * (1 + np.abs(log_p).max() + np.abs(log_q).max()))
     expected = (1 / eta - 0.5) * (y - x).square().sum(1).numpy() + divergence / beta
     found = (memory.energy(x) - memory.energy(y)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=rounding / beta + 1e-12 * (1 + np.abs(found).max() + float(memory.energy(y).abs().max())))
+    np.testing.assert_allclose(found, expected, atol=1e-12 * (1 + np.abs(found).max() + float(memory.energy(y).abs().max())))
 
 
 def test_it_descends_along_the_flow_with_fast_and_slow_hidden_neurons():
