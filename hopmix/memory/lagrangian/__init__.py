@@ -1,6 +1,6 @@
 """Lagrangians: one scalar per layer, whose gradient is the activation (page: book/memory/lagrangian.md)."""
 
-from hopmix.memory.lagrangian.base import Elementwise, Lagrangian
+from hopmix.memory.lagrangian.base import Elementwise, Lagrangian, NoConjugate
 from hopmix.memory.lagrangian.exponential import Exponential
 from hopmix.memory.lagrangian.gelu import GELU
 from hopmix.memory.lagrangian.layer_norm import LayerNorm
@@ -15,6 +15,7 @@ from hopmix.memory.lagrangian.tanh import Tanh
 
 __all__ = [
     "Lagrangian",
+    "NoConjugate",
     "Elementwise",
     "Quadratic",
     "ReLU",

@@ -44,6 +44,10 @@ def infinite_where(outside: Tensor, value: Tensor) -> Tensor:
     return torch.where(outside, math.inf, value)
 
 
+class NoConjugate(ValueError):
+    """A Lagrangian that is not convex, or whose convex conjugate has no closed form here."""
+
+
 class Lagrangian(torch.nn.Module, ABC):
     """A scalar function L(x) of one layer's state.
 
@@ -91,9 +95,9 @@ class Lagrangian(torch.nn.Module, ABC):
 
         Infinite where the supremum is; a domain that rounding could leave is kept up to 64 rounding units.
         For convex L, ``conjugate(activation(x))`` is ``legendre(x)``.
-        Raises NotImplementedError where no closed form is known, or L is not convex.
+        Raises NoConjugate where no closed form is known, or L is not convex.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no conjugate in closed form")
+        raise NoConjugate(f"{type(self).__name__} has no conjugate in closed form")
 
     def divergence(self, y: Tensor, x: Tensor) -> Tensor:
         """L(y) - L(x) - g(x) . (y - x): two states (batch, *shape) give (batch,).

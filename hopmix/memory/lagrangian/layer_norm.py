@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hopmix.memory.lagrangian.base import Lagrangian, check_direction, check_state, infinite_where, inner, rounding, total
+from hopmix.memory.lagrangian.base import Lagrangian, NoConjugate, check_direction, check_state, infinite_where, inner, rounding, total
 from hopmix.arguments import check_finite, choice, number
 
 _AXES = ("joint", "token")
@@ -104,7 +104,7 @@ class LayerNorm(Lagrangian):
         """-sqrt(N eps) sqrt(gain^2 N - |y - shift|^2) where y - shift has mean 0 and length at most gain sqrt(N), else infinite."""
         check_state(y, "y")
         if self.gain < 0:
-            raise NotImplementedError("LayerNorm with a negative gain is not convex and has no conjugate in closed form")
+            raise NoConjugate("LayerNorm with a negative gain is not convex and has no conjugate in closed form")
         dims, count = self._dims(y), math.prod(self.normalised_shape(y.shape[1:]))
         z = y if self.shift is None else y - self.shift
         square, room = z.square().sum(dims, keepdim=True), self.gain**2 * count

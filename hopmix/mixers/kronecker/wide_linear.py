@@ -1,6 +1,7 @@
 """What all wide linear layers can do (page: book/mixers/wide_sparse.md)."""
 
 import math
+from abc import ABC, abstractmethod
 
 import scipy.sparse
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from hopmix.arguments import available_device, check_batch, floating_dtype, generator, number, size
 
 
-class WideLinear(torch.nn.Module):
+class WideLinear(torch.nn.Module, ABC):
     """A linear map of long vectors, (batch, inputs) to (batch, outputs), with few trainable numbers or few connections.
 
     The two counts are different things: ``connections`` are the multiplications for one input, that is the nonzero entries of
@@ -51,9 +52,9 @@ class WideLinear(torch.nn.Module):
             (found,) = torch.autograd.grad(self._apply_to(x), x, y)
         return found
 
+    @abstractmethod
     def matrix(self) -> scipy.sparse.csr_array:
         """The wide matrix, (outputs, inputs), as scipy.sparse: for looking at it and for tests."""
-        raise NotImplementedError
 
     def linear_operator(self) -> LinearOperator:
         """The same map for scipy's iterative solvers, such as ``scipy.sparse.linalg.svds``; it shares the weights."""
@@ -72,8 +73,9 @@ class WideLinear(torch.nn.Module):
         dtype = torch.empty(0, dtype=weight.dtype).numpy().dtype
         return LinearOperator((self.outputs, self.inputs), matvec=forth, rmatvec=back, matmat=forth, rmatmat=back, dtype=dtype)
 
+    @abstractmethod
     def _apply_to(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The map, for an x that has been checked."""
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, connections={self.connections}, trainable={self.trainable}"
