@@ -49,8 +49,7 @@ class Pull:
                 raise TypeError(f"drive of layer {name!r} must have its state's dtype and device, {found.dtype} on {found.device}, got {given.dtype} on {given.device}")
             if given.shape != found.shape:
                 raise ValueError(f"drive of layer {name!r} must have its shape {tuple(found.shape)}, got {tuple(given.shape)}")
-        with torch.no_grad():
-            self._memory.velocity({**state, **self.clamp})  # refuses what is no state
+        self._memory.check_state({**state, **self.clamp})
         return {name: state[name] for name in self.free}
 
     def __call__(self, values: Values, leak: bool = True) -> Values:

@@ -60,6 +60,10 @@ class HierarchicalMemory(torch.nn.Module):
                 return layer
         raise KeyError(f"no layer is called {name!r}; the layers are {', '.join(layer.name for layer in self.layers)}")
 
+    def check_state(self, state: State) -> None:
+        """Raise as every method does where this is no state of the memory."""
+        self._unpack(state)
+
     def energy(self, state: State) -> Tensor:
         """E: (batch,). With asymmetric synapses it is the same expression, no longer bound to fall."""
         return self._in_chunks(lambda values: self._evaluate(values).energy(), self._unpack(state))
